@@ -1,0 +1,1 @@
+"""Flotilla without its shells: errors, the domain, the outside rooms and the use cases."""

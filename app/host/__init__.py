@@ -1,0 +1,1 @@
+"""The machine: processes, heartbeats, probes, logs and metric snapshots."""

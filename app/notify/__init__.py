@@ -1,0 +1,1 @@
+"""Telling a person: a durable outbox of notices and the ways out of it."""

@@ -1,0 +1,302 @@
+"""What a process must know before it starts. Only shells import this; everything else receives values.
+
+One file, ``flotilla.toml``, then the environment: ``FLOTILLA__API__PORT=8081`` sets ``port`` of ``[api]``. A secret may stand
+in a file of its own: ``FLOTILLA__DATABASE__URL_FILE=/run/secrets/db``. Unknown keys and unusable values stop the start.
+"""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from app.errors import Misconfigured
+
+ROOT = Path(__file__).resolve().parents[1]
+PREFIX = "FLOTILLA__"
+SECRETS = {("database", "url"), ("redis", "url"), ("telegram", "token")}
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_DATABASES = {
+    "sqlite": "sqlite",
+    "mysql": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One table of flotilla.toml."""
+
+
+class State(Section, frozen=True):
+    """Where everything that this fleet remembers is kept."""
+
+    dir: Annotated[str, Meta(description="The state folder; relative to the project's folder.", min_length=1)] = "./var"
+
+
+class Api(Section, frozen=True):
+    """The HTTP API and its pages."""
+
+    host: Annotated[str, Meta(description="Loopback only, until there are accounts.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="The API's port.")] = 8080
+
+
+class Database(Section, frozen=True):
+    """SQL: SQLite inside the state folder, or a server."""
+
+    url: Annotated[
+        str,
+        Meta(description="Empty: SQLite in the state folder. Else mysql://user:password@host/name or postgresql://..."),
+    ] = ""
+    pool_size: Annotated[int, Meta(ge=1, le=50, description="Connections that one process keeps.")] = 3
+
+
+class Redis(Section, frozen=True):
+    """The broker and cache: a Valkey of our own, or an existing Redis."""
+
+    url: Annotated[
+        str, Meta(description="Empty: a Valkey under supervisord. Else redis://host:6379/0, rediss:// or unix:///path.")
+    ] = ""
+
+
+class Feed(Section, frozen=True):
+    """Where market data will come from."""
+
+    exchanges: Annotated[tuple[str, ...], Meta(description="Names of exchanges, lower case.")] = ()
+
+
+class Clock(Section, frozen=True):
+    """The hours of the people, for jobs that run at night."""
+
+    timezone: Annotated[str, Meta(description="An IANA name; nightly jobs follow it. Stored times are always UTC.")] = (
+        "UTC"
+    )
+
+
+class Log(Section, frozen=True):
+    """Logs are JSON lines in the state folder's log/, rotated by supervisord."""
+
+    level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="The least level that is written.")
+    ] = "INFO"
+
+
+class Telegram(Section, frozen=True):
+    """Telling a person. Without a token, notices stay in the log, on the page and in `flotilla ps`."""
+
+    token: Annotated[str, Meta(description="The bot's token.")] = ""
+    chat_id: Annotated[str, Meta(description="The only chat that is written to.")] = ""
+    base_url: Annotated[str, Meta(description="The Bot API; another one for tests or a proxy.")] = (
+        "https://api.telegram.org"
+    )
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of flotilla.toml."""
+
+    state: State = State()
+    api: Api = Api()
+    database: Database = Database()
+    redis: Redis = Redis()
+    feed: Feed = Feed()
+    clock: Clock = Clock()
+    log: Log = Log()
+    telegram: Telegram = Telegram()
+
+    @property
+    def state_dir(self) -> Path:
+        """The state folder, absolute."""
+        return (ROOT / Path(self.state.dir).expanduser()).resolve()
+
+    @property
+    def run_dir(self) -> Path:
+        """Heartbeats, sockets and snapshots."""
+        return self.state_dir / "run"
+
+    @property
+    def log_dir(self) -> Path:
+        """One file of JSON lines for each process."""
+        return self.state_dir / "log"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Where supervisord listens."""
+        return self.run_dir / "supervisor.sock"
+
+    @property
+    def broker_socket(self) -> Path:
+        """Where the embedded broker listens: a socket file has an owner and needs no port."""
+        return self.run_dir / "broker.sock"
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether supervisord runs a Valkey of our own."""
+        return not self.redis.url
+
+    @property
+    def database_url(self) -> str:
+        """The address as SQLAlchemy wants it."""
+        if not self.database.url:
+            return f"sqlite:///{self.state_dir / 'flotilla.db'}"
+        scheme, _, rest = self.database.url.partition("://")
+        return f"{_DATABASES[scheme]}://{rest}"
+
+    @property
+    def redis_url(self) -> str:
+        """The address as redis-py wants it."""
+        return self.redis.url or f"unix://{self.broker_socket}"
+
+    @property
+    def address(self) -> str:
+        """Where a person's browser finds us."""
+        host = f"[{self.api.host}]" if ":" in self.api.host else self.api.host
+        return f"http://{host}:{self.api.port}"
+
+
+def load(env: Mapping[str, str], root: Path = ROOT) -> Settings:
+    """Read flotilla.toml and the environment. Raises Misconfigured with the cure in its message."""
+    path = Path(env.get("FLOTILLA_CONFIG") or root / "flotilla.toml")
+    tree = _read_file(path, must_exist="FLOTILLA_CONFIG" in env)
+    _refuse_unknown(tree, str(path))
+    for name, text in sorted(env.items()):
+        if name.startswith(PREFIX):
+            section, key, value = _read_variable(name, text)
+            tree.setdefault(section, {})[key] = value
+    try:
+        settings = msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise Misconfigured(_explain(str(error), path)) from error
+    _check(settings)
+    return settings
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of flotilla.toml, as it stands in ops/config/flotilla.schema.json."""
+    made = msgspec.json.schema(Settings)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "flotilla.toml", **made}
+
+
+def shown(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every setting as a person may see it: secrets are hidden."""
+    tree: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
+    for section, key in SECRETS:
+        tree[section][key] = hide(tree[section][key])
+    return tree
+
+
+def hide(secret: str) -> str:
+    """Keep what helps to recognise an address, never what opens it."""
+    if not secret:
+        return ""
+    parts = urlsplit(secret)
+    if not parts.scheme or not (parts.hostname or parts.path):
+        return "********"
+    if parts.password is None:
+        return secret if parts.scheme != "" and "://" in secret else "********"
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:********@{host}"))
+
+
+def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise Misconfigured(
+                f"FLOTILLA_CONFIG names {path}, which does not exist.", cure="Name an existing file."
+            ) from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{path} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _read_variable(name: str, text: str) -> tuple[str, str, Any]:
+    section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+    if key.endswith("_file") and (section, key.removesuffix("_file")) in SECRETS:
+        key = key.removesuffix("_file")
+        try:
+            return section, key, Path(text).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise Misconfigured(f"{name} names {text}, which cannot be read: {error.strerror}.") from error
+    _refuse_unknown({section: {key: text}}, f"the environment ({name})")
+    if (section, key) == ("feed", "exchanges"):
+        return section, key, [part.strip() for part in text.split(",") if part.strip()]
+    return section, key, text
+
+
+def _refuse_unknown(tree: Mapping[str, Any], where: str) -> None:
+    sections = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    for section, table in tree.items():
+        if section not in sections:
+            raise Misconfigured(f"Unknown section [{section}] in {where}. {_nearest(section, list(sections))}")
+        if not isinstance(table, Mapping):
+            raise Misconfigured(f"{section} in {where} must be a section: [{section}].")
+        keys = [field.name for field in msgspec.structs.fields(sections[section])]
+        for key in table:
+            if key not in keys:
+                raise Misconfigured(f"Unknown key {key!r} of [{section}] in {where}. {_nearest(key, keys)}")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+
+
+def _explain(message: str, path: Path) -> str:
+    """Turn msgspec's `Expected `int` <= 65535 - at `$.api.port`` into a sentence with the setting's two names."""
+    what, _, where = message.partition(" - at ")
+    dotted = re.sub(r"[`$]|\[.*\]", "", where).strip(".")
+    variable = PREFIX + dotted.upper().replace(".", "__")
+    return f"{dotted} cannot be used: {what}. Set it in {path.name}, or as {variable}."
+
+
+def _check(settings: Settings) -> None:
+    if settings.api.host not in LOOPBACK:
+        raise Misconfigured(
+            f"api.host is {settings.api.host!r}, but there are no accounts yet, so the API listens on loopback only.",
+            cure="Set api.host to 127.0.0.1 and reach it from elsewhere through an SSH tunnel.",
+        )
+    scheme = settings.database.url.partition("://")[0]
+    if settings.database.url and (scheme not in _DATABASES or "://" not in settings.database.url):
+        raise Misconfigured(
+            f"database.url begins with {scheme[:20]!r}.",
+            cure="Use sqlite:///path, mysql://user:password@host/name or postgresql://user:password@host/name.",
+        )
+    if settings.redis.url and not re.match(r"(redis|rediss|unix)://.", settings.redis.url):
+        raise Misconfigured(
+            "redis.url is not an address of a Redis.",
+            cure="Use redis://host:6379/0, rediss://host:6379/0 or unix:///path.",
+        )
+    for name in settings.feed.exchanges:
+        if not re.fullmatch(r"[a-z][a-z0-9]*", name):
+            raise Misconfigured(f"feed.exchanges has {name!r}.", cure="Write names in lower case, such as binance,okx.")
+    try:
+        ZoneInfo(settings.clock.timezone)
+    except (KeyError, ValueError, OSError) as error:
+        raise Misconfigured(
+            f"clock.timezone {settings.clock.timezone!r} is unknown.",
+            cure="Use an IANA name such as Asia/Shanghai or UTC.",
+        ) from error
+    if bool(settings.telegram.token) != bool(settings.telegram.chat_id):
+        raise Misconfigured("telegram needs both token and chat_id.", cure="Set the missing one, or neither.")
+    if not re.match(r"https?://.", settings.telegram.base_url):
+        raise Misconfigured("telegram.base_url is not an http(s) address.")
+
+
+def schema_text() -> str:
+    """The schema as the file holds it."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"

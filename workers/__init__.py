@@ -1,0 +1,1 @@
+"""The worker shells. To add a process, write its module with main() and a block in supervisord.conf."""
