@@ -1,0 +1,163 @@
+"""The outbox: notices to a person, as files, so that telling survives whoever noticed, the broker and the database.
+
+``pending/`` holds what waits, ``sent/`` the newest of what was delivered, ``damaged/`` what cannot be read. The process
+guard posts here too, so this module imports nothing but the standard library.
+"""
+
+import json
+import os
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from app.errors import CorruptData, InvalidInput
+
+Level = Literal["info", "warning", "critical"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+SENT_KEPT = 500
+_PENDING, _SENT, _DAMAGED = "pending", "sent", "damaged"
+_DAMAGED_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a person should know.
+
+    ``id`` names the occurrence: one id is told once, however often it is posted. Notices of one ``subject`` that wait
+    together are told together.
+    """
+
+    id: str
+    at: datetime
+    level: Level
+    subject: str
+    text: str
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be stored or read back."""
+        _check_id(self.id)
+        if self.level not in LEVELS:
+            raise InvalidInput(f"{self.level!r} is no level of a notice.", cure=f"Use one of {', '.join(LEVELS)}.")
+        if self.at.tzinfo is None:
+            raise InvalidInput("A notice needs a time with its zone.", cure="Pass a UTC-aware datetime.")
+
+
+def post(directory: Path, notice: Notice) -> None:
+    """Store a notice durably. One that waits already, or was sent lately, is the same notice and changes nothing."""
+    if _file(directory, _PENDING, notice.id).exists() or _file(directory, _SENT, notice.id).exists():
+        return
+    text = json.dumps(asdict(notice) | {"at": notice.at.isoformat()}, ensure_ascii=False)
+    write_file(_file(directory, _PENDING, notice.id), text)
+
+
+def pending(directory: Path) -> list[Notice]:
+    """Return what waits, oldest first. A file that cannot be read is set aside, so that it holds up nothing."""
+    return sorted(_read_all(directory, _PENDING), key=lambda notice: (notice.at, notice.id))
+
+
+def sent(directory: Path, notice_id: str) -> None:
+    """Mark a notice as delivered; nothing happens when it is marked already."""
+    target = _file(directory, _SENT, notice_id)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = _file(directory, _PENDING, notice_id)
+    try:
+        source.rename(target)
+    except FileNotFoundError:
+        return
+    _sync(target.parent)
+    _sync(source.parent)
+    _thin(target.parent, SENT_KEPT)
+
+
+def recent(directory: Path, limit: int) -> list[Notice]:
+    """Return the newest notices, newest first, whether they wait or were delivered."""
+    known = {notice.id: notice for state in (_SENT, _PENDING) for notice in _read_all(directory, state)}
+    return sorted(known.values(), key=lambda notice: (notice.at, notice.id), reverse=True)[:limit]
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves either all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    _sync(path.parent)
+
+
+def _check_id(notice_id: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}", notice_id):
+        raise InvalidInput(f"{notice_id!r} cannot name a notice.", cure="Use letters, digits, dot, dash, underscore.")
+
+
+def _file(directory: Path, state: str, notice_id: str) -> Path:
+    _check_id(notice_id)  # it becomes the name of a file
+    return directory / state / f"{notice_id}.json"
+
+
+def _read_all(directory: Path, state: str) -> list[Notice]:
+    read = []
+    for path in _files(directory / state):
+        try:
+            read.append(_parse(path.read_text(encoding="utf-8")))
+        except OSError:  # mostly: it was marked as sent meanwhile
+            continue
+        except (ValueError, RecursionError, InvalidInput):
+            _set_aside(directory, path)
+    return read
+
+
+def _parse(text: str) -> Notice:
+    fields: Any = json.loads(text)
+    if not isinstance(fields, dict):
+        raise CorruptData("A notice is a JSON object.")
+    words = [fields.get(name) for name in ("id", "at", "level", "subject", "text")]
+    if not all(isinstance(word, str) for word in words):
+        raise CorruptData("A notice lacks one of its fields.")
+    notice_id, at, level, subject, body = words
+    return Notice(notice_id, datetime.fromisoformat(at), level, subject, body)
+
+
+def _set_aside(directory: Path, path: Path) -> None:
+    aside = directory / _DAMAGED / path.name
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.replace(aside)
+    except FileNotFoundError:  # another reader was faster
+        return
+    _thin(aside.parent, _DAMAGED_KEPT)
+
+
+def _thin(folder: Path, kept: int) -> None:
+    """Remove the files that were put there first."""
+    for path in _newest_last(folder)[:-kept]:
+        path.unlink(missing_ok=True)
+
+
+def _newest_last(folder: Path) -> Sequence[Path]:
+    def changed(path: Path) -> int:
+        try:
+            return path.stat().st_ctime_ns  # a rename moves ctime, so this is when it was put there
+        except FileNotFoundError:
+            return 0
+
+    return sorted(_files(folder), key=lambda path: (changed(path), path.name))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.json") if not path.name.startswith(".")]
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable, not only the contents of its files."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
