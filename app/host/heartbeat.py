@@ -1,0 +1,70 @@
+"""Heartbeats by file: the modification time of ``run/<process>`` is the moment it last did work.
+
+A file needs no broker and no database, so an outage of either cannot look like a dead process; and only the loop that does the
+work touches it, so a stuck process cannot look alive.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a process last said of itself. ``starts`` counts the starts under the present supervisord."""
+
+    at_ns: int
+    pid: int
+    starts: int
+    work: str
+
+
+class Heartbeat:
+    """One process' own heartbeat."""
+
+    def __init__(self, run_dir: Path, name: str) -> None:
+        self._path = run_dir / name
+        self._pid, self._fleet = os.getpid(), os.getppid()
+        self._starts = self._starts_before() + 1
+        self._work: str | None = None
+
+    def beat(self, work: str | None = None) -> None:
+        """Say that work was done, and what it was when that is worth telling."""
+        if work is None or work == self._work:
+            work = self._work or "started"
+        try:
+            if work != self._work:
+                self._write(work)
+            os.utime(self._path)
+        except FileNotFoundError:
+            self._write(work)
+        self._work = work
+
+    def _write(self, work: str) -> None:
+        text = json.dumps({"pid": self._pid, "fleet": self._fleet, "starts": self._starts, "work": work})
+        new = self._path.with_name(f".{self._path.name}.new")
+        try:
+            new.write_text(text, encoding="utf-8")
+            new.replace(self._path)
+        except OSError:
+            # A full disk must not look like a silent process: the time of the old file can still be set.
+            os.utime(self._path)
+
+    def _starts_before(self) -> int:
+        """Starts count per supervisord, which is the parent; alone at a terminal, each start is the first."""
+        try:
+            last = json.loads(self._path.read_text(encoding="utf-8"))
+            return int(last["starts"]) if last["fleet"] == self._fleet else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+
+def read(run_dir: Path, name: str) -> Beat | None:
+    """The last heartbeat, or None before the first."""
+    path = run_dir / name
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return Beat(path.stat().st_mtime_ns, int(said["pid"]), int(said["starts"]), str(said["work"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
