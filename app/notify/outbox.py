@@ -117,7 +117,7 @@ def _parse(text: str) -> Notice:
     fields: Any = json.loads(text)
     if not isinstance(fields, dict):
         raise CorruptData("A notice is a JSON object.")
-    words = [fields.get(name) for name in ("id", "at", "level", "subject", "text")]
+    words: list[Any] = [fields.get(name) for name in ("id", "at", "level", "subject", "text")]
     if not all(isinstance(word, str) for word in words):
         raise CorruptData("A notice lacks one of its fields.")
     notice_id, at, level, subject, body = words
