@@ -74,7 +74,7 @@ def memory_mb(pid: int) -> float | None:
     except psutil.NoSuchProcess:
         return None
     sizes = [_bytes(member) for member in family]
-    if sizes[0] is None:
+    if not sizes[0]:  # dead and not yet collected by its parent: it holds nothing
         return None
     return sum(size for size in sizes if size is not None) / _MB
 
