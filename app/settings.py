@@ -1,7 +1,7 @@
 """What a process must know before it starts. Only shells import this; everything else receives values.
 
-One file, ``flotilla.toml``, then the environment: ``FLOTILLA__API__PORT=8081`` sets ``port`` of ``[api]``. A secret may stand
-in a file of its own: ``FLOTILLA__DATABASE__URL_FILE=/run/secrets/db``. Unknown keys and unusable values stop the start.
+One file, ``flotilla.toml``, then the environment: ``FLOTILLA__API__PORT=8081`` sets ``port`` of ``[api]``. A secret may
+stand in a file of its own: ``FLOTILLA__DATABASE__URL_FILE=/run/secrets/db``. Unknown keys and unusable values stop the start.
 """
 
 import difflib

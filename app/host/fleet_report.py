@@ -1,4 +1,4 @@
-"""What each process is doing: supervisord's view, its own heartbeat and its memory, joined. `flotilla ps` shows this."""
+"""What each process is doing: supervisord's view, its own heartbeat and its memory, joined for `flotilla ps`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

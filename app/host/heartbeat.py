@@ -1,7 +1,7 @@
 """Heartbeats by file: the modification time of ``run/<process>`` is the moment it last did work.
 
-A file needs no broker and no database, so an outage of either cannot look like a dead process; and only the loop that does the
-work touches it, so a stuck process cannot look alive.
+A file needs no broker and no database, so an outage of either cannot look like a dead process; and only the loop that does
+the work touches it, so a stuck process cannot look alive.
 """
 
 import json

@@ -68,7 +68,7 @@ def begin(name: str, run_dir: Path, *, level: str = "INFO", protocol_on_stdout: 
 
 
 def end_with_parent(with_signal: signal.Signals) -> None:
-    """Ask Linux to signal this process when its parent dies: a killed supervisord must not leave a second fleet behind."""
+    """Have Linux signal this process when its parent dies: a killed supervisord must not leave a fleet behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(with_signal), 0, 0, 0)
 

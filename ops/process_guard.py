@@ -1,0 +1,214 @@
+"""The process "process-guard": a supervisor event listener that replaces what leaks, hangs or will not end.
+
+It speaks to supervisord and nothing else. ``domain/fleet.py`` decides; this looks, does what was decided and remembers it
+in a file, so that a restarted guard does not forget how often it has already tried.
+
+Draining is SIGTERM: the process finishes its unit of work, writes its checkpoint and ends, and supervisord, whose job
+starting is, starts the next one. So there is no moment at which a killed guard could leave a process stopped.
+"""
+
+import json
+import logging
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.domain.fleet import Observation, ProcessSpec, Step, Verdict, Watch, observe, unexpected_exit
+from app.errors import FlotillaError
+from app.host import fleet_file, heartbeat, lifecycle, probes
+from app.host.supervisor import ProcessInfo, Supervisor
+from app.notify import outbox
+from app.settings import ROOT, load
+
+log = logging.getLogger("process-guard")
+NAME = "process-guard"
+LOOK_EVERY_S = 1.0
+MEMORY_EVERY_S = 5.0  # PSS costs the kernel a walk over the page tables
+_WATCHED = frozenset({"RUNNING", "STARTING"})  # what is STOPPING is already being ended by supervisord
+
+
+@dataclass(slots=True)
+class Guard:
+    """Looks at every process, and does what the verdicts say."""
+
+    specs: tuple[ProcessSpec, ...]
+    supervisor: Supervisor
+    run_dir: Path
+    notices: Path
+    clock: Callable[[], float] = time.monotonic
+    watches: dict[str, Watch] = field(default_factory=dict)
+    _memory_at_s: float = float("-inf")
+
+    def recall(self) -> None:
+        """Take up what an earlier guard remembered; a damaged memory is an empty one."""
+        try:
+            kept = json.loads(self._memory_file.read_text(encoding="utf-8"))
+            for name, watch in kept.items():
+                self.watches[name] = Watch(
+                    restarts=tuple(watch["restarts"]), exits=tuple(watch["exits"]), exhausted_told_s=watch["told"]
+                )
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("the guard's memory was damaged and begins anew: %r", error)
+
+    def look(self) -> None:
+        """Look at every process once."""
+        now_s = self.clock()
+        infos = {info.name: info for info in self.supervisor.processes()}
+        with_memory = now_s - self._memory_at_s >= MEMORY_EVERY_S
+        if with_memory:
+            self._memory_at_s = now_s
+        for spec in self.specs:
+            if spec.name in infos and spec.name != NAME:
+                seen = self._observe(infos[spec.name], now_s, with_memory=with_memory)
+                self._take(spec, observe(spec, self.watches.get(spec.name, Watch()), seen))
+
+    def hear(self, event: str, payload: dict[str, str]) -> None:
+        """Take in one event of supervisord: exits that nobody asked for are counted."""
+        name = payload.get("processname", "")
+        spec = next((spec for spec in self.specs if spec.name == name), None)
+        if spec is None:
+            return
+        if event == "PROCESS_STATE_FATAL":
+            self._do(spec, Verdict("tell", f"{name} cannot be started; see: flotilla logs {name}"))
+        elif event == "PROCESS_STATE_BACKOFF" or payload.get("expected") == "0":
+            log.warning("%s ended by itself", name, extra={"pid": payload.get("pid")})
+            self._take(spec, unexpected_exit(spec, self.watches.get(name, Watch()), self.clock()))
+
+    def _observe(self, info: ProcessInfo, now_s: float, *, with_memory: bool) -> Observation:
+        pid = info.pid if info.state in _WATCHED else None
+        beat = heartbeat.read(self.run_dir, info.name)
+        return Observation(
+            now_s=now_s,
+            pid=pid,
+            memory_mb=probes.memory_mb(pid) if with_memory and pid else None,
+            beat=float(beat.at_ns) if beat else None,
+        )
+
+    def _take(self, spec: ProcessSpec, step: Step) -> None:
+        before = self.watches.get(spec.name, Watch())
+        self.watches[spec.name] = step.watch
+        if _lasting(before) != _lasting(step.watch):
+            self._remember()
+        for verdict in step.verdicts:
+            self._do(spec, verdict)
+
+    def _do(self, spec: ProcessSpec, verdict: Verdict) -> None:
+        log.log(
+            logging.CRITICAL if verdict.kind == "tell" else logging.WARNING,
+            verdict.why,
+            extra={"verdict": verdict.kind, "about": spec.name},
+        )
+        match verdict.kind:
+            case "drain":
+                self.supervisor.signal(spec.name, "TERM")
+            case "kill":
+                self.supervisor.signal(spec.name, "KILL")
+            case "stop":
+                self.supervisor.stop(spec.name)
+            case "tell":
+                now = datetime.now(UTC)
+                outbox.post(
+                    self.notices,
+                    outbox.Notice(
+                        id=f"{now:%Y%m%dT%H%M%S%f}-{spec.name}",
+                        at=now,
+                        level="critical",
+                        subject=spec.name,
+                        text=verdict.why,
+                    ),
+                )
+
+    @property
+    def _memory_file(self) -> Path:
+        return self.run_dir / "guard.json"
+
+    def _remember(self) -> None:
+        kept = {name: _lasting(watch) for name, watch in self.watches.items()}
+        new = self._memory_file.with_suffix(".new")
+        try:
+            new.write_text(json.dumps(kept), encoding="utf-8")
+            new.replace(self._memory_file)
+        except OSError as error:
+            log.warning("the guard's memory could not be written: %s", error)
+
+
+def _lasting(watch: Watch) -> dict[str, object]:
+    return {"restarts": watch.restarts, "exits": watch.exits, "told": watch.exhausted_told_s}
+
+
+class Events:
+    """The event listener protocol of supervisord on standard input and output."""
+
+    def __init__(self, source: int, answer: Callable[[bytes], object]) -> None:
+        self._source, self._answer = source, answer
+        self._buffer = b""
+        self._answer(b"READY\n")
+
+    def wait(self, timeout_s: float) -> Iterable[tuple[str, dict[str, str]]]:
+        """Wait for events; each is acknowledged once it was handled. Ends the process when supervisord is gone."""
+        if select.select([self._source], [], [], timeout_s)[0]:
+            data = os.read(self._source, 65_536)
+            if not data:
+                raise EOFError
+            self._buffer += data
+        while event := self._next():
+            yield event
+            self._answer(b"RESULT 2\nOKREADY\n")
+
+    def _next(self) -> tuple[str, dict[str, str]] | None:
+        line, newline, rest = self._buffer.partition(b"\n")
+        if not newline:
+            return None
+        header = _pairs(line)
+        length = int(header["len"])
+        if len(rest) < length:
+            return None
+        self._buffer = rest[length:]
+        return header["eventname"], _pairs(rest[:length])
+
+
+def _pairs(text: bytes) -> dict[str, str]:
+    return dict(pair.partition(":")[::2] for pair in text.decode("utf-8", "replace").split())
+
+
+def _answer(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """Look every second, and listen in between."""
+    settings = load(os.environ)
+    life = lifecycle.begin(NAME, settings.run_dir, level=settings.log.level, protocol_on_stdout=True)
+    guard = Guard(
+        specs=fleet_file.read_fleet(ROOT / "supervisord.conf"),
+        supervisor=Supervisor(settings.supervisor_socket, timeout_s=3),
+        run_dir=settings.run_dir,
+        notices=settings.state_dir / "notices",
+    )
+    guard.recall()
+    events = Events(sys.stdin.fileno(), _answer)
+    looked_at_s = float("-inf")
+    while not life.draining.is_set():
+        try:
+            for event, payload in events.wait(LOOK_EVERY_S):
+                guard.hear(event, payload)
+            if time.monotonic() - looked_at_s >= LOOK_EVERY_S:
+                looked_at_s = time.monotonic()
+                guard.look()
+                life.beat("looked at every process")
+        except EOFError:
+            return
+        except FlotillaError as error:  # supervisord is busy or ending: look again in a second
+            log.warning("%s", error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The parts list of a worker that takes work from a queue."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.host.metrics import Metrics
+from app.storage.database import open_engine
+from sqlalchemy import Engine
+
+from app.cache.bell import Bell
+from app.host import lifecycle
+from app.settings import Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Open handles and the clock, made once in main()."""
+
+    settings: Settings
+    life: lifecycle.Life
+    engine: Engine
+    bell: Bell
+    metrics: Metrics
+    now: Callable[[], datetime]
+
+    @property
+    def worker(self) -> str:
+        """Who this worker is: the same after a restart, different on another host or in another state folder."""
+        return f"{self.life.name}@{socket.gethostname()}:{self.settings.state_dir}"
+
+
+def open_parts(name: str) -> Parts:
+    """Read the settings, begin the life and open what this worker needs. Nothing is connected yet."""
+    settings = load(os.environ)
+    life = lifecycle.begin(name, settings.run_dir, level=settings.log.level)
+    return Parts(
+        settings=settings,
+        life=life,
+        engine=open_engine(settings.database_url, pool_size=settings.database.pool_size),
+        bell=Bell(settings.redis_url),
+        metrics=Metrics(),
+        now=lambda: datetime.now(UTC),
+    )
