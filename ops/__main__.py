@@ -1,0 +1,278 @@
+"""The `flotilla` command. Each subcommand says what it does; `--json` makes the answer a machine's.
+
+Exit codes: 0 well · 1 not well (what was asked for was found bad) · 2 the command line is wrong · 3 the fleet, or something
+that it needs, does not answer · 4 the configuration cannot be used · 5 refused.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from app import settings as settings_module
+from app.errors import FlotillaError, InvalidInput, Misconfigured, Unavailable
+from app.host import fleet_file, logs
+from app.host.fleet_report import ProcessReport, fleet_report
+from app.host.supervisor import Supervisor
+from app.settings import Settings
+
+WELL, NOT_WELL, USAGE, UNAVAILABLE, MISCONFIGURED, REFUSED = 0, 1, 2, 3, 4, 5
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code."""
+    args = _parser().parse_args(words)
+    try:
+        code: int = args.command(settings_module.load(os.environ), args)
+        sys.stdout.flush()
+    except FlotillaError as error:
+        return _complain(error, as_json=args.json)
+    except BrokenPipeError:  # `flotilla logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return WELL
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def run(settings: Settings, args: argparse.Namespace) -> int:
+    """Start everything and stay in the foreground until Ctrl-C."""
+    from ops import launch
+
+    return launch.run(settings, launch.say_on(args.json))
+
+
+def start(settings: Settings, args: argparse.Namespace) -> int:
+    """Start everything in the background."""
+    from ops import launch
+
+    return launch.start(settings, launch.say_on(args.json))
+
+
+def stop(settings: Settings, args: argparse.Namespace) -> int:
+    """Drain and stop everything."""
+    from ops import launch
+
+    return launch.stop(settings, launch.say_on(args.json))
+
+
+def ps(settings: Settings, args: argparse.Namespace) -> int:
+    """Show one row a process; 1 when one that should run does not, or is silent."""
+    reports = _reports(settings)
+    if args.json:
+        _print_json([asdict(report) for report in reports])
+    else:
+        _print_table(
+            ("NAME", "PID", "STATE", "UPTIME_S", "RESTARTS", "MEMORY_MB", "CEILING_MB", "HEARTBEAT_AGE_S", "LAST WORK"),
+            [
+                (
+                    r.name,
+                    r.pid,
+                    r.state,
+                    r.uptime_s,
+                    r.restarts,
+                    r.memory_mb,
+                    r.ceiling_mb,
+                    r.heartbeat_age_s,
+                    r.last_work,
+                )
+                for r in reports
+            ],
+        )
+        known = [report.memory_mb for report in reports if report.memory_mb is not None]
+        print(f"{len(known)} processes, {sum(known):.0f} MB together")
+    return WELL if all(report.fresh or report.state == "STOPPED" for report in reports) else NOT_WELL
+
+
+def doctor(settings: Settings, args: argparse.Namespace) -> int:
+    """Examine everything that Flotilla stands on; 1 when something is broken."""
+    from ops import doctor as examination
+
+    findings = examination.examine(settings, drill=args.drill)
+    if args.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            print(f"{finding.verdict:<5} {finding.what:<12} {finding.found}")
+            if finding.what_to_do and finding.verdict != "ok":
+                print(f"{'':<18} -> {finding.what_to_do}")
+    return NOT_WELL if any(finding.verdict == "bad" for finding in findings) else WELL
+
+
+def show_logs(settings: Settings, args: argparse.Namespace) -> int:
+    """Show the newest log entries, oldest first."""
+    known = [spec.name for spec in fleet_file.read_fleet(settings_module.ROOT / "supervisord.conf")]
+    if args.process and args.process not in known:
+        raise InvalidInput(f"There is no process {args.process!r}.", cure=f"Known: {', '.join(known)}.")
+
+    def newest(lines: int) -> list[dict[str, Any]]:
+        return logs.tail(settings.log_dir, args.process, lines, level=args.level, trace=args.trace)
+
+    entries = newest(args.lines)
+    _print_entries(entries, as_json=args.json)
+    shown = {json.dumps(entry, sort_keys=True) for entry in entries}
+    with contextlib.suppress(KeyboardInterrupt):
+        while args.follow:
+            time.sleep(0.5)
+            entries = newest(500)
+            fresh = [entry for entry in entries if json.dumps(entry, sort_keys=True) not in shown]
+            _print_entries(fresh, as_json=args.json)
+            shown = (
+                shown | {json.dumps(entry, sort_keys=True) for entry in fresh}
+                if len(shown) < 5000
+                else {json.dumps(entry, sort_keys=True) for entry in entries}
+            )
+    return WELL
+
+
+def show_config(settings: Settings, args: argparse.Namespace) -> int:
+    """Show every setting in force; secrets are hidden."""
+    tree = settings_module.shown(settings)
+    if args.json:
+        _print_json(tree)
+    else:
+        for section, table in tree.items():
+            print(f"[{section}]")
+            for key, value in table.items():
+                print(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            print()
+    return WELL
+
+
+def migrate(settings: Settings, args: argparse.Namespace) -> int:
+    """Bring the database to this version's schema; with --check only compare, 1 when it differs."""
+    from ops import migrate as migration
+
+    if args.check:
+        current, wanted = migration.status(settings.database_url)
+        answer = {"schema": current, "wanted": wanted, "up_to_date": current == wanted}
+    else:
+        before, wanted = migration.upgrade(settings.database_url)
+        answer = {"before": before, "schema": wanted, "up_to_date": True}
+    if args.json:
+        _print_json(answer)
+    else:
+        print(", ".join(f"{name}: {value}" for name, value in answer.items()))
+    return WELL if answer["up_to_date"] else NOT_WELL
+
+
+def ctl(settings: Settings, args: argparse.Namespace) -> int:
+    """Run supervisorctl on this state folder's fleet."""
+    words = [
+        sys.executable,
+        "-m",
+        "supervisor.supervisorctl",
+        "-s",
+        f"unix://{settings.supervisor_socket}",
+        *args.words,
+    ]
+    return subprocess.call(words)
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="answer as JSON")
+    parser = argparse.ArgumentParser(
+        prog="flotilla",
+        description="A small fleet of processes that watches crypto markets.",
+        epilog="Exit codes: 0 well, 1 not well, 2 wrong command line, 3 does not answer, 4 misconfigured, 5 refused.",
+    )
+    parser.add_argument("--json", action="store_true", help="answer as JSON")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[Settings, argparse.Namespace], int]) -> argparse.ArgumentParser:
+        text = (command.__doc__ or "").strip()
+        made = commands.add_parser(name, parents=[shared], help=text, description=text)
+        made.set_defaults(command=command)
+        return made
+
+    add("run", run)
+    add("start", start)
+    add("stop", stop)
+    add("ps", ps)
+    examined = add("doctor", doctor)
+    examined.add_argument("--drill", action="store_true", help="also send a task through the queue and time its start")
+    shown = add("logs", show_logs)
+    shown.add_argument("process", nargs="?", help="one process; all of them without it")
+    shown.add_argument("-n", "--lines", type=_count, default=50, help="how many entries (50)")
+    shown.add_argument("--level", choices=logs.LEVELS, help="the least level")
+    shown.add_argument("--trace", help="only entries of this trace id")
+    shown.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    add("show-config", show_config)
+    add("migrate", migrate).add_argument("--check", action="store_true", help="only compare")
+    add("ctl", ctl).add_argument(
+        "words", nargs=argparse.REMAINDER, help="what supervisorctl takes, such as: restart monitor"
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 10_000:
+        raise argparse.ArgumentTypeError("must be 1 to 10000")
+    return count
+
+
+def _reports(settings: Settings) -> list[ProcessReport]:
+    specs = fleet_file.read_fleet(settings_module.ROOT / "supervisord.conf")
+    supervisor = Supervisor(settings.supervisor_socket)
+    return fleet_report(specs, supervisor, settings.run_dir, time.time())
+
+
+def _print_entries(entries: list[dict[str, Any]], *, as_json: bool) -> None:
+    for entry in entries:
+        if as_json:
+            print(json.dumps(entry, ensure_ascii=False))
+        else:
+            known = {"at", "level", "process", "logger", "message", "error"}
+            rest = " ".join(f"{key}={value}" for key, value in entry.items() if key not in known)
+            print(f"{entry['at']:<29} {entry['level']:<8} {entry['process']:<15} {entry['message']} {rest}".rstrip())
+            if error := entry.get("error"):
+                print(error.rstrip())
+    sys.stdout.flush()
+
+
+def _print_table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    texts = [head, *(tuple("-" if value is None else str(value) for value in row) for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    for row in texts:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_json(answer: object) -> None:
+    print(json.dumps(answer, indent=2, ensure_ascii=False, default=str))
+
+
+def _complain(error: FlotillaError, *, as_json: bool) -> int:
+    if as_json:
+        _print_json(
+            {
+                "error": {
+                    "code": error.code,
+                    "type": type(error).__name__,
+                    "message": str(error),
+                    "what_to_do": error.cure,
+                }
+            }
+        )
+    else:
+        print(f"{error}\n-> {error.cure}", file=sys.stderr)
+    match error:
+        case Unavailable():
+            return UNAVAILABLE
+        case Misconfigured():
+            return MISCONFIGURED
+        case InvalidInput():
+            return USAGE
+        case _:
+            return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,284 @@
+"""Starting and stopping the whole fleet: `flotilla run`, `start` and `stop`.
+
+Start is recovery: the same steps after a first install, a power cut or a `kill -9` of supervisord.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from app.errors import Conflict, FlotillaError, Misconfigured, Unavailable
+from app.host import fleet_file, heartbeat
+from app.host.fleet_report import ProcessReport, fleet_report
+from app.host.supervisor import Supervisor, socket_path_fits
+from app.settings import ROOT, Settings
+from ops import migrate
+
+FLEET_FILE = ROOT / "supervisord.conf"
+READY_WITHIN_S = 60.0
+FREE_DISK_MB = 200
+_POLL_S = 0.2
+
+Say = Callable[[str], None]
+
+
+def run(settings: Settings, say: Say) -> int:
+    """Start everything, stay in the foreground until Ctrl-C, SIGTERM or the end of supervisord, and stop everything."""
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _frame: asked.append(received))
+    supervisord = _begin(settings, say)
+    supervisor = Supervisor(settings.supervisor_socket)
+    try:
+        ready = _wait_until_ready(settings, supervisor, supervisord, say, cancelled=lambda: bool(asked))
+        while ready and not asked and supervisord.poll() is None:
+            time.sleep(_POLL_S)
+    finally:
+        ended_by_itself = supervisord.poll() is not None and not asked
+        _stop(settings, supervisord.pid, say)
+    if ended_by_itself:
+        say(f"supervisord ended by itself; its last words are in {settings.log_dir / 'supervisord.log'}")
+        return 1
+    return 0
+
+
+def start(settings: Settings, say: Say) -> int:
+    """Start everything in the background and come back when it is ready."""
+    supervisord = _begin(settings, say)
+    if not _wait_until_ready(
+        settings, Supervisor(settings.supervisor_socket), supervisord, say, cancelled=lambda: False
+    ):
+        _stop(settings, supervisord.pid, say)
+        return 1
+    return 0
+
+
+def stop(settings: Settings, say: Say) -> int:
+    """Drain and stop everything."""
+    try:
+        pid = Supervisor(settings.supervisor_socket).pid()
+    except Unavailable:
+        _end_orphans(settings, say)
+        say(f"Flotilla does not run in {settings.state_dir}.")
+        return 0
+    _stop(settings, pid, say)
+    return 0
+
+
+def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
+    state = settings.state_dir
+    for folder in (settings.run_dir, settings.log_dir, state / "notices"):
+        folder.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)  # it holds the database and the sockets of this fleet
+    with _one_at_a_time(settings):
+        _check_place(settings)
+        say(f"state folder   {state}")
+        _end_orphans(settings, say)
+        _check_port(settings)
+        before, after = migrate.upgrade(settings.database_url)
+        say(
+            f"database       {_kind(settings)}, schema {after}"
+            + ("" if before == after else f" (was {before or 'empty'})")
+        )
+        say(f"broker         {'Valkey of our own' if settings.embedded_broker else 'the Redis of your setting'}")
+        return _supervisord(settings)
+
+
+def _supervisord(settings: Settings) -> subprocess.Popen[bytes]:
+    env = os.environ | {
+        "FLOTILLA_RUN": str(settings.run_dir),
+        "FLOTILLA_LOG": str(settings.log_dir),
+        "FLOTILLA_PYTHON": sys.executable,
+        "FLOTILLA_BROKER": "true" if settings.embedded_broker else "false",
+        "PYTHONUNBUFFERED": "1",
+        "MALLOC_ARENA_MAX": "2",  # glibc keeps an arena for each thread otherwise, tens of MB on a small machine
+    }
+    with (settings.log_dir / "supervisord.out").open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(FLEET_FILE)],
+            env=env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we drain in order
+        )
+
+
+def _wait_until_ready(
+    settings: Settings,
+    supervisor: Supervisor,
+    supervisord: subprocess.Popen[bytes],
+    say: Say,
+    *,
+    cancelled: Callable[[], bool],
+) -> bool:
+    specs = fleet_file.read_fleet(FLEET_FILE)
+    told: set[str] = set()
+    until = time.monotonic() + READY_WITHIN_S
+    reports: list[ProcessReport] = []
+    while time.monotonic() < until and not cancelled():
+        if supervisord.poll() is not None:
+            say(f"supervisord could not start; see {settings.log_dir / 'supervisord.out'}")
+            return False
+        with contextlib.suppress(Unavailable):
+            reports = fleet_report(specs, supervisor, settings.run_dir, time.time())
+        for report in reports:
+            if report.fresh and report.name not in told:
+                told.add(report.name)
+                say(f"{report.name:<14} running, pid {report.pid}")
+        if reports and all(_as_wished(settings, report) for report in reports) and _ready(settings):
+            say(f"Flotilla is ready: {settings.address}")
+            return True
+        time.sleep(_POLL_S)
+    if not cancelled():
+        for report in reports:
+            if not _as_wished(settings, report):
+                say(f"{report.name:<14} {report.state}: {report.explanation}. See: flotilla logs {report.name}")
+        say(f"Flotilla was not ready after {READY_WITHIN_S:.0f} s. `flotilla doctor` says what is wrong.")
+    return False
+
+
+def _as_wished(settings: Settings, report: ProcessReport) -> bool:
+    """Fresh, or stopped because a person wishes so."""
+    if report.name == "broker" and not settings.embedded_broker:
+        return True
+    return report.fresh or report.state in {"STOPPED", "STOPPING"}
+
+
+def _ready(settings: Settings) -> bool:
+    try:
+        with urllib.request.urlopen(f"{settings.address}/health/live", timeout=1) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _stop(settings: Settings, pid: int, say: Say) -> None:
+    """Ask supervisord to drain and stop all, and wait; what has not ended within all graces together is ended hard."""
+    say("draining and stopping every process")
+    with contextlib.suppress(FlotillaError):
+        Supervisor(settings.supervisor_socket).shutdown()
+    graces_s = sum(spec.grace_s for spec in fleet_file.read_fleet(FLEET_FILE))
+    with contextlib.suppress(psutil.NoSuchProcess):
+        supervisord = psutil.Process(pid)
+        try:
+            supervisord.wait(timeout=graces_s)
+        except psutil.TimeoutExpired:
+            say("supervisord does not end; ending it hard")
+            supervisord.kill()
+    _end_orphans(settings, say)
+    say("stopped")
+
+
+def _end_orphans(settings: Settings, say: Say) -> None:
+    """End what a killed supervisord left behind: only processes that hold this state folder's lock under that name."""
+    for spec in fleet_file.read_fleet(FLEET_FILE):
+        beat = heartbeat.read(settings.run_dir, spec.name)
+        if beat is None or not _locked(settings.run_dir / f".{spec.name}.lock"):
+            continue
+        with contextlib.suppress(psutil.NoSuchProcess):
+            orphan = psutil.Process(beat.pid)
+            say(f"{spec.name:<14} was left behind by an earlier fleet (pid {beat.pid}); ending it")
+            orphan.terminate()
+            try:
+                orphan.wait(timeout=spec.grace_s)
+            except psutil.TimeoutExpired:
+                orphan.kill()
+                orphan.wait(timeout=5)
+
+
+def _locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@contextlib.contextmanager
+def _one_at_a_time(settings: Settings) -> Iterator[None]:
+    """Two starts on one state folder at once: the second one is told so."""
+    with (settings.run_dir / ".launch.lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"Flotilla is just being started in {settings.state_dir}.", cure="Wait for it.") from None
+        with contextlib.suppress(Unavailable):
+            pid = Supervisor(settings.supervisor_socket).pid()
+            raise Conflict(
+                f"Flotilla already runs in {settings.state_dir} (supervisord is pid {pid}).",
+                cure="Use it, stop it with `make stop`, or give this one another FLOTILLA__STATE__DIR and FLOTILLA__API__PORT.",
+            )
+        yield
+
+
+def _check_place(settings: Settings) -> None:
+    if not socket_path_fits(settings.broker_socket) or not socket_path_fits(settings.supervisor_socket):
+        raise Misconfigured(
+            f"The path of the state folder is too long for a socket: {settings.state_dir}",
+            cure="Set FLOTILLA__STATE__DIR to a path of fewer than 75 characters.",
+        )
+    free_mb = shutil.disk_usage(settings.state_dir).free // 1_000_000
+    if free_mb < FREE_DISK_MB:
+        raise Misconfigured(
+            f"Only {free_mb} MB are free where the state folder is: {settings.state_dir}",
+            cure=f"Free at least {FREE_DISK_MB} MB, or move the state folder with FLOTILLA__STATE__DIR.",
+        )
+
+
+def _check_port(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.api.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.api.host, settings.api.port))
+        except OSError as error:
+            raise Misconfigured(
+                f"Port {settings.api.port} of {settings.api.host} cannot be used ({error.strerror}){_who(settings.api.port)}.",
+                cure="Stop what uses it, or choose another: FLOTILLA__API__PORT=8081 make run",
+            ) from error
+
+
+def _who(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                return f": pid {connection.pid} ({psutil.Process(connection.pid).name()}) has it"
+    except (psutil.Error, OSError):
+        pass  # without root, other people's processes are not shown
+    return ""
+
+
+def _kind(settings: Settings) -> str:
+    name = settings.database_url.partition(":")[0].partition("+")[0]
+    return {"sqlite": "SQLite", "mysql": "MariaDB/MySQL", "postgresql": "PostgreSQL"}[name]
+
+
+def say_on(stream_is_json: bool) -> Say:
+    """How steps are told: sentences with the seconds since the start on standard output, or JSON lines."""
+    began = time.monotonic()
+
+    def sentence(text: str) -> None:
+        print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
+
+    def line(text: str) -> None:
+        print(json.dumps({"after_s": round(time.monotonic() - began, 1), "step": text}), flush=True)
+
+    return line if stream_is_json else sentence
