@@ -1,0 +1,86 @@
+"""Names of cache entries: as the documents have them, with a lifetime, and never shared by two things."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.cache import keys
+from app.cache.keys import KEYS, Key
+from app.errors import InvalidInput
+
+PARTS = {
+    keys.JUDGMENT: ("symbol", "strategy_type", "timeframe"),
+    keys.SYMBOL: ("symbol",),
+    keys.STATISTICS: ("symbol", "strategy_type"),
+    keys.MONITORING: ("metric_type", "component"),
+    keys.CONFIG: ("config_key",),
+}
+TEXT = st.text(min_size=1, max_size=12) | st.text(alphabet=":%{}/A3", min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize(
+    ("key", "parts", "name", "ttl_s"),
+    [
+        (
+            keys.JUDGMENT,
+            {"symbol": "BTCUSDT", "strategy_type": "V3", "timeframe": "1H"},
+            "strategy:judgment:BTCUSDT:V3:1H",
+            300,
+        ),
+        (keys.SYMBOL, {"symbol": "BTCUSDT"}, "symbol:info:BTCUSDT", 300),
+        (keys.STATISTICS, {"symbol": "BTCUSDT", "strategy_type": "ICT"}, "statistics:BTCUSDT:ICT", 3600),
+        (
+            keys.MONITORING,
+            {"metric_type": "SYSTEM_HEALTH", "component": "monitor"},
+            "monitoring:SYSTEM_HEALTH:monitor",
+            3600,
+        ),
+        (keys.CONFIG, {"config_key": "risk.max_loss"}, "config:risk.max_loss", 86400),
+    ],
+)
+def test_entries_are_named_as_the_documents_name_them(key: Key, parts: dict[str, str], name: str, ttl_s: int):
+    assert key.name(**parts) == name
+    assert key.ttl_s == ttl_s
+
+
+def test_every_key_is_in_the_list():
+    declared = {value for value in vars(keys).values() if isinstance(value, Key)}
+
+    assert declared == set(KEYS) == set(PARTS)
+
+
+def test_a_key_without_a_lifetime_cannot_be_made():
+    with pytest.raises(TypeError):
+        Key("symbol:info:{symbol}")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("ttl_s", [0, -1])
+def test_a_key_that_lives_no_time_cannot_be_made(ttl_s: int):
+    with pytest.raises(InvalidInput):
+        Key("symbol:info:{symbol}", ttl_s)
+
+
+def test_a_colon_inside_a_part_does_not_end_it():
+    assert keys.SYMBOL.name(symbol="BTC/USDT:USDT") == "symbol:info:BTC/USDT%3AUSDT"
+
+
+@given(st.data())
+def test_two_different_things_never_share_an_entry(data: st.DataObject):
+    def entry() -> tuple[Key, tuple[str, ...]]:
+        key = data.draw(st.sampled_from(KEYS))
+        return key, tuple(data.draw(TEXT) for _ in PARTS[key])
+
+    one, other = entry(), entry()
+    names = [key.name(**dict(zip(PARTS[key], texts, strict=True))) for key, texts in (one, other)]
+
+    assert (names[0] == names[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "parts", [{}, {"symbol": "BTC", "timeframe": "1H"}, {"Symbol": "BTC"}, {"symbol": ""}, {"symbol": "B" * 201}]
+)
+def test_a_name_with_parts_missing_foreign_empty_or_endless_is_refused(parts: dict[str, Any]):
+    with pytest.raises(InvalidInput):
+        keys.SYMBOL.name(**parts)

@@ -1,0 +1,52 @@
+"""What tests are built from. Shared by all of them: append, and keep it small."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from ops.broker import server_binary
+
+
+class Valkey:
+    """A real Valkey on a socket file, which can be stopped, frozen and started again in the middle of a test."""
+
+    def __init__(self, directory: Path) -> None:
+        self._socket = directory / "valkey.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{self._socket}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers. It keeps nothing over a restart."""
+        words = ["--port", "0", "--unixsocket", str(self._socket), "--save", "", "--dir", str(self._socket.parent)]
+        self._process = subprocess.Popen([str(server_binary()), *words], stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.connect(str(self._socket))
+                    connection.sendall(b"PING\r\n")
+                    if connection.recv(7) == b"+PONG\r\n":
+                        return
+            except OSError:
+                time.sleep(0.01)
+        raise AssertionError("Valkey did not start within 30 s.")
+
+    def kill(self) -> None:
+        """End it at once, if it runs."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it accept connections and answer nothing."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it answer again."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
