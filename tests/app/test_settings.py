@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from app import settings as settings_module
+from app.errors import Misconfigured
+from app.settings import ROOT, load, shown
+
+EXAMPLE = ROOT / "ops" / "config" / "flotilla.example.toml"
+SCHEMA = ROOT / "ops" / "config" / "flotilla.schema.json"
+
+
+def with_file(folder: Path, text: str) -> Path:
+    (folder / "flotilla.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_nothing_has_to_be_set(tmp_path: Path):
+    settings = load({}, tmp_path)
+
+    assert settings.address == "http://127.0.0.1:8080"
+    assert settings.database_url.startswith("sqlite:///")
+    assert settings.embedded_broker
+
+
+def test_the_environment_outranks_the_file(tmp_path: Path):
+    root = with_file(tmp_path, "[api]\nport = 9000\n[clock]\ntimezone = 'Asia/Shanghai'\n")
+
+    settings = load({"FLOTILLA__API__PORT": "9001"}, root)
+
+    assert settings.api.port == 9001
+    assert settings.clock.timezone == "Asia/Shanghai"
+
+
+def test_a_list_is_written_with_commas_in_the_environment(tmp_path: Path):
+    assert load({"FLOTILLA__FEED__EXCHANGES": "binance, okx,"}, tmp_path).feed.exchanges == ("binance", "okx")
+
+
+def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path):
+    (tmp_path / "url").write_text("postgresql://me:secret@db/flotilla\n", encoding="utf-8")
+
+    settings = load({"FLOTILLA__DATABASE__URL_FILE": str(tmp_path / "url")}, tmp_path)
+
+    assert settings.database_url == "postgresql+psycopg://me:secret@db/flotilla"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("FLOTILLA__API__PROT", "1", "Did you mean 'port'?"),
+        ("FLOTILLA__APII__PORT", "1", "Did you mean 'api'?"),
+        ("FLOTILLA__API", "1", "FLOTILLA__API"),
+        ("FLOTILLA__API__PORT", "eighty", "FLOTILLA__API__PORT"),
+        ("FLOTILLA__API__PORT", "70000", "FLOTILLA__API__PORT"),
+        ("FLOTILLA__API__PORT", "", "FLOTILLA__API__PORT"),
+        ("FLOTILLA__API__HOST", "0.0.0.0", "loopback"),
+        ("FLOTILLA__LOG__LEVEL", "LOUD", "FLOTILLA__LOG__LEVEL"),
+        ("FLOTILLA__DATABASE__URL", "oracle://x", "database.url"),
+        ("FLOTILLA__DATABASE__URL", "flotilla.db", "database.url"),
+        ("FLOTILLA__DATABASE__URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
+        ("FLOTILLA__REDIS__URL", "localhost:6379", "redis.url"),
+        ("FLOTILLA__CLOCK__TIMEZONE", "Mars/Olympus", "Mars/Olympus"),
+        ("FLOTILLA__CLOCK__TIMEZONE", "../etc/passwd", "timezone"),
+        ("FLOTILLA__FEED__EXCHANGES", "Binance;rm", "feed.exchanges"),
+        ("FLOTILLA__TELEGRAM__TOKEN", "123:abc", "chat_id"),
+        ("FLOTILLA__STATE__DIR", "", "FLOTILLA__STATE__DIR"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_named(tmp_path: Path, variable: str, value: str, said: str):
+    with pytest.raises(Misconfigured, match=said.replace("?", r"\?")) as refusal:
+        load({variable: value}, tmp_path)
+
+    assert refusal.value.cure
+
+
+@pytest.mark.parametrize(
+    "text", ["[api", "api = 1", "[api]\nprt = 1", "[nonsense]\n", "[api]\nport = 'x'", "[feed]\nexchanges = 5"]
+)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str):
+    with pytest.raises(Misconfigured, match="TOML|api|nonsense|feed"):
+        load({}, with_file(tmp_path, text))
+
+
+def test_a_config_file_that_was_named_must_exist(tmp_path: Path):
+    with pytest.raises(Misconfigured, match="does not exist"):
+        load({"FLOTILLA_CONFIG": str(tmp_path / "other.toml")}, tmp_path)
+
+
+def test_no_secret_is_ever_shown(tmp_path: Path):
+    settings = load(
+        {
+            "FLOTILLA__DATABASE__URL": "mysql://me:s3cret@db/flotilla",
+            "FLOTILLA__REDIS__URL": "redis://:s3cret@cache:6379/0",
+            "FLOTILLA__TELEGRAM__TOKEN": "12345:s3cret",
+            "FLOTILLA__TELEGRAM__CHAT_ID": "1",
+        },
+        tmp_path,
+    )
+
+    text = json.dumps(shown(settings))
+
+    assert "s3cret" not in text
+    assert "db/flotilla" in text
+
+
+def test_the_example_names_every_setting_with_its_default_and_fits_the_schema(tmp_path: Path):
+    text = EXAMPLE.read_text(encoding="utf-8")
+    (tmp_path / "flotilla.toml").write_text(text, encoding="utf-8")
+
+    settings = load({}, tmp_path)
+
+    assert settings == load({}, tmp_path / "empty")
+    for section, table in shown(settings).items():
+        assert f"[{section}]" in text
+        for key in table:
+            assert f"\n{key} = " in text, f"Document {section}.{key} in {EXAMPLE.name}."
+    jsonschema.validate(json.loads(json.dumps(shown(settings))), json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+def test_the_schema_on_file_is_the_one_of_the_code():
+    assert SCHEMA.read_text(encoding="utf-8") == settings_module.schema_text(), (
+        "Write it anew: .venv/bin/python -c \"from app.settings import *; print(schema_text(), end='')\" > ops/config/flotilla.schema.json"
+    )
