@@ -1,0 +1,199 @@
+"""Opening a database and its transactions. What goes wrong on the way comes out as one of our own errors.
+
+Every process keeps few connections: the server is small. SQLite runs in WAL mode, where readers never wait for the writer. A
+write begins with BEGIN IMMEDIATE, because a transaction that reads first and wants to write later is refused at once when
+another one wrote in between, while one that says so at the start waits its turn.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    StatementError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.errors import FlotillaError, InvalidInput, Misconfigured, Unavailable
+from app.storage.types import SUM_ON_SQLITE, ExactSum
+
+BUSY_S = 5  # how long a write waits for another one before it says that the database is busy
+CONNECT_S = 5
+ANSWER_S = 120  # a server that says nothing for so long is gone, whatever TCP believes
+_WRITES = "flotilla_writes"
+_SQLITE = {
+    "journal_mode": "WAL",
+    "synchronous": "NORMAL",  # in WAL mode: a killed process loses nothing; a power cut at most the last moments
+    "foreign_keys": "ON",
+    "busy_timeout": BUSY_S * 1000,
+    "cache_size": -2000,  # kB for each connection: the system's page cache does the rest, on a server with 1 GB
+    "journal_size_limit": 16 * 1024 * 1024,
+}
+_MYSQL = (
+    "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 10, "
+    "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
+)
+_POSTGRESQL = "-c timezone=UTC -c lock_timeout=10s -c client_encoding=UTF8"
+_to_json = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def open_engine(url: str, *, pool_size: int = 3) -> Engine:
+    """Prepare a database for use. It connects at the first transaction, so this works while a server is still away."""
+    try:
+        address = make_url(url)
+        options = _options(address)
+        engine = create_engine(
+            address, pool_size=pool_size, max_overflow=0, pool_timeout=BUSY_S, json_serializer=_to_json, **options
+        )
+    except ArgumentError as error:
+        raise Misconfigured("database.url is not the address of a database.") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Write: all that happens inside is kept together when the block ends, or not at all when it raises."""
+    with _in_our_words(engine), engine.connect() as db:
+        db.execution_options(**{_WRITES: True})
+        with db.begin():
+            yield db
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Read. On SQLite it waits for nobody. Nothing written here is kept."""
+    with _in_our_words(engine), engine.connect() as db:
+        yield db
+
+
+def schema_version(db: Connection) -> str | None:
+    """Which migration this database stands at; None before the first one."""
+    if not inspect(db).has_table("alembic_version"):
+        return None
+    return db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def shown_url(url: URL) -> str:
+    """The address without its password, for messages."""
+    where = url.database or "" if url.get_backend_name() == "sqlite" else f"{url.host or 'localhost'}"
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{where}"
+    port = f":{url.port}" if url.port else ""
+    return f"{url.get_backend_name()}://{where}{port}/{url.database or ''}"
+
+
+def _options(url: URL) -> dict[str, Any]:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return {"connect_args": {"timeout": BUSY_S}}
+    server = {"pool_pre_ping": True, "pool_recycle": 1800}
+    if backend == "postgresql":
+        # tcp_user_timeout: a server that was cut off from the network is noticed, though it never says goodbye.
+        connect = {"connect_timeout": CONNECT_S, "options": _POSTGRESQL, "tcp_user_timeout": ANSWER_S * 1000}
+        return {**server, "connect_args": connect}
+    if backend in ("mysql", "mariadb"):
+        connect = {
+            "charset": "utf8mb4",
+            "init_command": _MYSQL,
+            "connect_timeout": CONNECT_S,
+            "read_timeout": ANSWER_S,
+            "write_timeout": ANSWER_S,
+        }
+        return {**server, "connect_args": connect, "isolation_level": "READ COMMITTED"}
+    raise Misconfigured(
+        f"{backend} is not a database that Flotilla knows.", cure="Use SQLite, MySQL, MariaDB or PostgreSQL."
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself: _begin_sqlite does
+    for name, value in _SQLITE.items():
+        connection.execute(f"PRAGMA {name} = {value}").close()
+    connection.create_aggregate(SUM_ON_SQLITE, 1, ExactSum)
+
+
+def _begin_sqlite(db: Connection) -> None:
+    db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get(_WRITES) else "BEGIN")
+
+
+@contextmanager
+def _in_our_words(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable(
+            f"All {engine.pool.size()} connections to {shown_url(engine.url)} are in use.",  # type: ignore[attr-defined]
+            cure="Try again in a moment; if it lasts, set database.pool_size higher.",
+        ) from error
+    except StatementError as error:
+        if isinstance(error.orig, FlotillaError):  # a column type refused a value
+            raise error.orig from None
+        known = _explained(engine.url, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _explained(url: URL, error: StatementError) -> FlotillaError | None:
+    """The driver's complaint as one of our errors; None when it is our own mistake and should be seen as such."""
+    if not isinstance(error, DBAPIError):
+        bad_value = isinstance(error.orig, (TypeError, ValueError))
+        return InvalidInput(f"A value cannot be stored: {error.orig}.") if bad_value else None
+    reason = _reason(url, error)
+    if _misses_a_table(error):
+        return Misconfigured(f"The database lacks a table or column ({reason}).", cure="Run: flotilla migrate")
+    if isinstance(error, (IntegrityError, DataError)) or _number(error) in _MYSQL_CHECKS:
+        return InvalidInput(f"The database refused a value: {reason}.")
+    if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+        return Unavailable(f"The database {shown_url(url)} does not serve us: {reason}.", cure=_cure(url))
+    if type(error) is DatabaseError and url.get_backend_name() == "sqlite":
+        return Misconfigured(
+            f"The database file {url.database} is damaged: {reason}.",
+            cure="Stop the fleet, keep a copy of the file, then restore a backup.",
+        )
+    return None
+
+
+_MYSQL_CHECKS = {3819, 4025}  # a CHECK refused a row: MySQL, MariaDB
+_MYSQL_MISSES = {1054, 1146}  # unknown column, unknown table
+
+
+def _misses_a_table(error: DBAPIError) -> bool:
+    if _number(error) in _MYSQL_MISSES:
+        return True
+    if getattr(error.orig, "sqlstate", None) in ("42P01", "42703"):  # PostgreSQL: undefined table, undefined column
+        return True
+    return str(error.orig).startswith(("no such table", "no such column"))
+
+
+def _number(error: DBAPIError) -> int | None:
+    """MySQL's error number."""
+    first = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return first if isinstance(first, int) else None
+
+
+def _reason(url: URL, error: DBAPIError) -> str:
+    """The first line of what the driver says, without a password."""
+    last = error.orig.args[-1] if error.orig is not None and error.orig.args else error.orig
+    lines = str(last).strip().splitlines() or [type(error.orig).__name__]
+    password = url.password
+    return (lines[0].replace(str(password), "***") if password else lines[0]).rstrip(".")
+
+
+def _cure(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return "Check that its folder exists, can be written and has space; a busy database answers when tried again."
+    return "Check that the server runs and that database.url is right; it is tried again."

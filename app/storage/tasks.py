@@ -1,0 +1,153 @@
+"""Tasks as rows. A worker claims a row by compare-and-swap; every later write must show the token of that claim.
+
+A worker that was stopped, thought dead and comes back finds its token gone: whatever it writes then changes nothing.
+"""
+
+from dataclasses import fields
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Update, and_, case, func, select, true, update
+
+from app.domain.tasks import LEASE_S, MAX_ATTEMPTS, Slice, Status, Task
+from app.errors import Conflict, NotFound
+from app.storage.insert import insert_row
+from app.storage.tables import tasks
+
+_COLUMNS = [tasks.c[field.name] for field in fields(Task)]
+_LONGEST_ERROR = 4000  # characters; MySQL's TEXT ends at 65 535 bytes
+_UNCLAIMED = {"claim_token": None, "lease_until": None}
+
+
+def ask(
+    db: Connection, *, kind: str, queue: str, payload: dict[str, object], trace_id: str | None, now: datetime
+) -> int:
+    """Write the request down. Ring the bell after the commit, never before: the worker must find the row."""
+    row = {"kind": kind, "queue": queue, "payload": payload, "trace_id": trace_id, "created_at": now}
+    return insert_row(db, tasks, row)
+
+
+def get(db: Connection, task_id: int) -> Task | None:
+    """Read one task."""
+    row = db.execute(select(*_COLUMNS).where(tasks.c.id == task_id)).one_or_none()
+    return None if row is None else Task(*row)
+
+
+def recent(db: Connection, *, limit: int, status: Status | None = None, before_id: int | None = None) -> list[Task]:
+    """The newest first. For the next page, pass the last id as ``before_id``."""
+    query = select(*_COLUMNS).order_by(tasks.c.id.desc()).limit(limit)
+    if status is not None:
+        query = query.where(tasks.c.status == status)
+    if before_id is not None:
+        query = query.where(tasks.c.id < before_id)
+    return [Task(*row) for row in db.execute(query)]
+
+
+def next_pending(db: Connection, queue: str) -> int | None:
+    """The oldest task that waits in this queue. Another worker may claim it first."""
+    query = select(func.min(tasks.c.id)).where(tasks.c.queue == queue, tasks.c.status == "pending")
+    return db.execute(query).scalar()
+
+
+def claim(db: Connection, task_id: int, *, worker: str, token: str, now: datetime) -> Task | None:
+    """Take a pending task. None means that another worker has it, or that it is over."""
+    taken = db.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id, tasks.c.status == "pending")
+        .values(
+            status="running",
+            claimed_by=worker,
+            claim_token=token,
+            lease_until=now + timedelta(seconds=LEASE_S),
+            attempts=tasks.c.attempts + 1,
+            started_at=func.coalesce(tasks.c.started_at, now),
+        )
+    )
+    return get(db, task_id) if taken.rowcount == 1 else None
+
+
+def save_slice(db: Connection, task_id: int, token: str, slice_: Slice, now: datetime) -> bool:
+    """Keep the checkpoint and renew the lease, or finish. False: the claim is lost, so undo whatever the slice wrote."""
+    change = _owned(task_id, token).values(
+        state=slice_.state, progress=slice_.progress, lease_until=now + timedelta(seconds=LEASE_S), attempts=1
+    )  # attempts: this claim has proven itself, so only failures from here on count
+    if slice_.finished:
+        change = change.values(status="done", result=slice_.result, progress=1.0, finished_at=now, **_UNCLAIMED)
+    return db.execute(change).rowcount == 1
+
+
+def fail(db: Connection, task_id: int, token: str, error: str, now: datetime) -> bool:
+    """End it with a message for people."""
+    change = _owned(task_id, token).values(status="failed", error=error[:_LONGEST_ERROR], finished_at=now, **_UNCLAIMED)
+    return db.execute(change).rowcount == 1
+
+
+def cancel(db: Connection, task_id: int, token: str, now: datetime) -> bool:
+    """End it because somebody asked for that between two slices."""
+    change = _owned(task_id, token).values(status="cancelled", finished_at=now, **_UNCLAIMED)
+    return db.execute(change).rowcount == 1
+
+
+def release(db: Connection, task_id: int, token: str) -> bool:
+    """Give it back with its state, as a worker does that drains. This attempt does not count."""
+    change = _owned(task_id, token).values(
+        status="pending", claimed_by=None, attempts=tasks.c.attempts - 1, **_UNCLAIMED
+    )
+    return db.execute(change).rowcount == 1
+
+
+def request_cancel(db: Connection, task_id: int, now: datetime) -> Task:
+    """Cancel at once what waits; what runs stops after its slice. Raises NotFound, or Conflict when it is over."""
+    waits = tasks.c.status == "pending"
+    asked = db.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id, tasks.c.status.in_(("pending", "running")))
+        # The order counts: MySQL already sees the new status in what follows it.
+        .ordered_values(
+            (tasks.c.cancel_requested, true()),
+            (tasks.c.finished_at, case((waits, now), else_=tasks.c.finished_at)),
+            (tasks.c.status, case((waits, "cancelled"), else_=tasks.c.status)),
+        )
+    )
+    task = get(db, task_id)
+    if task is None:
+        raise NotFound(f"There is no task {task_id}.")
+    if asked.rowcount == 0:
+        raise Conflict(f"Task {task_id} is already {task.status}.", cure="Nothing to cancel.")
+    return task
+
+
+def return_left_behind(db: Connection, *, now: datetime, worker: str | None = None) -> int:
+    """Take back what nobody works on any more; how many.
+
+    With ``worker``: all that this worker's predecessor was running, at once. Without: only what has an expired lease.
+    What was to be cancelled is cancelled; what has ended its workers too often is failed.
+    """
+    left = tasks.c.lease_until < now if worker is None else tasks.c.claimed_by == worker
+    left = and_(tasks.c.status == "running", left)
+    hopeless = (
+        f"Given up: the worker ended {MAX_ATTEMPTS} times in a row while running this, without finishing a slice. "
+        "Its log says why."
+    )
+    over = {"finished_at": now, **_UNCLAIMED}
+    steps = (
+        update(tasks).where(left, tasks.c.cancel_requested == true()).values(status="cancelled", **over),
+        update(tasks).where(left, tasks.c.attempts >= MAX_ATTEMPTS).values(status="failed", error=hopeless, **over),
+        update(tasks).where(left).values(status="pending", claimed_by=None, **_UNCLAIMED),
+    )
+    return sum(db.execute(step).rowcount for step in steps)
+
+
+def waiting_queues(db: Connection, *, asked_before: datetime) -> list[str]:
+    """Queues in which something has waited since before this moment."""
+    query = select(tasks.c.queue).distinct().where(tasks.c.status == "pending", tasks.c.created_at < asked_before)
+    return sorted(db.execute(query).scalars())
+
+
+def counts(db: Connection) -> dict[tuple[str, str], int]:
+    """How many tasks there are, by queue and status."""
+    query = select(tasks.c.queue, tasks.c.status, func.count()).group_by(tasks.c.queue, tasks.c.status)
+    return {(queue, status): number for queue, status, number in db.execute(query)}
+
+
+def _owned(task_id: int, token: str) -> Update:
+    return update(tasks).where(tasks.c.id == task_id, tasks.c.claim_token == token, tasks.c.status == "running")
