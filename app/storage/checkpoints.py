@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from app.storage.tables import checkpoints
 from app.storage.insert import insert_or_update
+from app.storage.tables import checkpoints
 
 
 def save(db: Connection, owner: str, name: str, state: dict[str, Any], now: datetime) -> None:

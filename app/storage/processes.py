@@ -11,8 +11,8 @@ from typing import Literal
 from sqlalchemy import Connection, select, update
 
 from app.errors import NotFound
-from app.storage.tables import process_states as states
 from app.storage.insert import insert_or_update
+from app.storage.tables import process_states as states
 
 Action = Literal["start", "stop", "restart"]
 
