@@ -1,6 +1,6 @@
 """The process "process-guard": a supervisor event listener that replaces what leaks, hangs or will not end.
 
-It speaks to supervisord and nothing else. ``domain/fleet.py`` decides; this looks, does what was decided and remembers it
+Its argument is the supervisord.conf that it guards. It speaks to supervisord and nothing else. ``domain/fleet.py`` decides; this looks, does what was decided and remembers it
 in a file, so that a restarted guard does not forget how often it has already tried.
 
 Draining is SIGTERM: the process finishes its unit of work, writes its checkpoint and ends, and supervisord, whose job
@@ -23,7 +23,7 @@ from app.errors import FlotillaError
 from app.host import fleet_file, heartbeat, lifecycle, probes
 from app.host.supervisor import ProcessInfo, Supervisor
 from app.notify import outbox
-from app.settings import ROOT, load
+from app.settings import load
 
 log = logging.getLogger("process-guard")
 NAME = "process-guard"
@@ -188,7 +188,7 @@ def main() -> None:
     settings = load(os.environ)
     life = lifecycle.begin(NAME, settings.run_dir, level=settings.log.level, protocol_on_stdout=True)
     guard = Guard(
-        specs=fleet_file.read_fleet(ROOT / "supervisord.conf"),
+        specs=fleet_file.read_fleet(Path(sys.argv[1])),
         supervisor=Supervisor(settings.supervisor_socket, timeout_s=3),
         run_dir=settings.run_dir,
         notices=settings.state_dir / "notices",

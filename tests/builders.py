@@ -5,9 +5,13 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from ops.broker import server_binary
+
+_T = TypeVar("_T")
 
 
 class Valkey:
@@ -50,3 +54,13 @@ class Valkey:
         """Let it answer again."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+
+
+def wait_for(look: Callable[[], _T], *, within_s: float) -> _T:
+    """Look again and again until there is something to see; fail when there is nothing within the deadline."""
+    until = time.monotonic() + within_s
+    while not (seen := look()):
+        if time.monotonic() > until:
+            raise AssertionError(f"Nothing to see within {within_s:g} s.")
+        time.sleep(0.05)
+    return seen

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -65,14 +66,12 @@ def tail(
     allowed = LEVELS[LEVELS.index(level) :] if level else None
     found: list[dict[str, Any]] = []
     for path in paths:
-        kept = 0
-        for entry in _backwards(path):
-            if (allowed and entry["level"] not in allowed) or (trace and entry.get("trace_id") != trace):
-                continue
-            found.append(entry)
-            kept += 1
-            if kept == lines:
-                break
+        wanted = (
+            entry
+            for entry in _backwards(path)
+            if (not allowed or entry["level"] in allowed) and (not trace or entry.get("trace_id") == trace)
+        )
+        found += reversed(list(islice(wanted, lines)))
     found.sort(key=lambda entry: str(entry["at"]))
     return found[-lines:]
 

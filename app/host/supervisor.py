@@ -1,11 +1,13 @@
 """Speaking to supervisord over its socket. ``supervisorctl`` speaks the same words."""
 
+import contextlib
 import http.client
 import socket
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from app.errors import Conflict, NotFound, Unavailable
 
@@ -40,15 +42,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: str, timeout_s: float) -> None:
-        super().__init__()
-        self._path, self._timeout_s = path, timeout_s
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002 - the socket is the address
-        return _UnixConnection(self._path, self._timeout_s)
 
 
 class Supervisor:
@@ -93,11 +86,12 @@ class Supervisor:
         self._call("shutdown")
 
     def _call(self, method: str, *args: Any, forgive: int | None = None) -> Any:
+        body = xmlrpc.client.dumps(args, f"supervisor.{method}")
         try:
-            with xmlrpc.client.ServerProxy(
-                "http://localhost/RPC2", transport=_UnixTransport(self._path, self._timeout_s)
-            ) as server:
-                return getattr(server.supervisor, method)(*args)
+            with contextlib.closing(_UnixConnection(self._path, self._timeout_s)) as connection:
+                connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+                answer, _ = xmlrpc.client.loads(connection.getresponse().read())
+                return answer[0]
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == forgive:
                 return None
@@ -106,7 +100,7 @@ class Supervisor:
                     f"There is no process {args[0]!r}.", cure="`flotilla ps` lists the processes."
                 ) from fault
             raise Conflict(f"supervisord refused {method} {args}: {fault.faultString}") from fault
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+        except (OSError, http.client.HTTPException, ExpatError) as error:
             raise Unavailable(
                 f"supervisord does not answer at {self._path}: {error}", cure="Start the fleet: make run"
             ) from error
