@@ -147,19 +147,22 @@ def show_config(settings: Settings, args: argparse.Namespace) -> int:
 
 def migrate(settings: Settings, args: argparse.Namespace) -> int:
     """Bring the database to this version's schema; with --check only compare, 1 when it differs."""
+    from app.storage.database import open_engine
     from ops import migrate as migration
 
     if args.check:
-        current, wanted = migration.status(settings.database_url)
-        answer = {"schema": current, "wanted": wanted, "up_to_date": current == wanted}
+        engine = open_engine(settings.database_url, pool_size=1)
+        found = migration.status(engine)
+        engine.dispose()
+        answer = {"schema": found.current, "wanted": found.head, "state": found.state}
     else:
-        before, wanted = migration.upgrade(settings.database_url)
-        answer = {"before": before, "schema": wanted, "up_to_date": True}
+        before, after = migration.upgrade(settings.database_url)
+        answer = {"before": before, "schema": after, "state": "current"}
     if args.json:
         _print_json(answer)
     else:
         print(", ".join(f"{name}: {value}" for name, value in answer.items()))
-    return WELL if answer["up_to_date"] else NOT_WELL
+    return WELL if answer["state"] == "current" else NOT_WELL
 
 
 def ctl(settings: Settings, args: argparse.Namespace) -> int:

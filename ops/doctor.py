@@ -14,8 +14,7 @@ from typing import Literal
 
 import psutil
 import redis
-from app.storage.database import open_engine, reading, server_time
-from app.usecases.ask_task import ask_task
+from sqlalchemy import Engine
 
 from app.cache.bell import Bell
 from app.domain.fleet import ProcessSpec
@@ -26,6 +25,8 @@ from app.host.supervisor import Supervisor
 from app.notify import outbox
 from app.settings import ROOT, Settings
 from app.storage import integrity, tasks
+from app.storage.database import open_engine, reading, server_time
+from app.usecases.ask_task import ask_task
 from ops import migrate
 
 Verdict = Literal["ok", "note", "bad"]
@@ -132,10 +133,8 @@ def _clock(settings: Settings) -> Iterator[Finding]:
             cure,
         )
     if settings.database.url:
-        engine = open_engine(settings.database_url, pool_size=1)
-        with reading(engine) as db:
+        with _engine(settings) as engine, reading(engine) as db:
             off_s = abs((server_time(db) - datetime.now(UTC)).total_seconds())
-        engine.dispose()
         yield Finding(
             "clock", "ok" if off_s < CLOCK_OFF_S else "bad", f"{off_s:.1f} s apart from the database server's", cure
         )
@@ -164,13 +163,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _migrations(settings: Settings) -> Iterator[Finding]:
-    current, wanted = migrate.status(settings.database_url)
-    if current == wanted:
-        yield Finding("migrations", "ok", f"schema {current}")
-    else:
-        yield Finding(
-            "migrations", "bad", f"schema {current or 'none'}, this version needs {wanted}", "Run: flotilla migrate"
-        )
+    with _engine(settings) as engine:
+        found = migrate.status(engine)
+    text = f"schema {found.current or 'none'} of {found.head}"
+    cure = "Update Flotilla." if found.state == "newer" else "Run: flotilla migrate"
+    yield Finding("migrations", "ok" if found.state == "current" else "bad", text, cure)
 
 
 def _broker(settings: Settings, *, running: bool) -> Iterator[Finding]:
@@ -231,8 +228,11 @@ def _notices(settings: Settings) -> Iterator[Finding]:
 
 def _drill(settings: Settings) -> Iterator[Finding]:
     """Send a real task through API-side asking, the broker and a worker, and time its start."""
-    engine = open_engine(settings.database_url, pool_size=1)
-    bell = Bell(settings.redis_url)
+    with _engine(settings) as engine, contextlib.closing(Bell(settings.redis_url)) as bell:
+        yield _time_a_drill(engine, bell)
+
+
+def _time_a_drill(engine: Engine, bell: Bell) -> Finding:
     asked = ask_task(
         engine,
         bell,
@@ -243,22 +243,23 @@ def _drill(settings: Settings) -> Iterator[Finding]:
         now=datetime.now(UTC),
     )
     until = time.monotonic() + DRILL_WITHIN_S
-    with contextlib.closing(bell):
-        while time.monotonic() < until:
-            with reading(engine) as db:
-                task = tasks.get(db, asked.id)
-            if task and task.started_at and task.finished_at:
-                waited_ms = (task.started_at - task.created_at).total_seconds() * 1000
-                engine.dispose()
-                yield Finding(
-                    "drill", "ok" if waited_ms < 1000 else "note", f"task {asked.id} started after {waited_ms:.0f} ms"
-                )
-                return
-            time.sleep(0.02)
-    engine.dispose()
-    yield Finding(
-        "drill",
-        "bad",
-        f"task {asked.id} was not done within {DRILL_WITHIN_S:.0f} s",
-        "See: flotilla logs strategy-worker",
-    )
+    while time.monotonic() < until:
+        with reading(engine) as db:
+            task = tasks.get(db, asked.id)
+        if task and task.started_at and task.finished_at:
+            waited_ms = (task.started_at - task.created_at).total_seconds() * 1000
+            return Finding(
+                "drill", "ok" if waited_ms < 1000 else "note", f"task {asked.id} started after {waited_ms:.0f} ms"
+            )
+        time.sleep(0.02)
+    text = f"task {asked.id} was not done within {DRILL_WITHIN_S:.0f} s"
+    return Finding("drill", "bad", text, "See: flotilla logs strategy-worker")
+
+
+@contextlib.contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
+    engine = open_engine(settings.database_url, pool_size=1)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

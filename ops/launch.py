@@ -259,7 +259,7 @@ def _check_port(settings: Settings) -> None:
 def _who(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
                 return f": pid {connection.pid} ({psutil.Process(connection.pid).name()}) has it"
     except (psutil.Error, OSError):
         pass  # without root, other people's processes are not shown

@@ -1,7 +1,7 @@
 """The process "process-guard": a supervisor event listener that replaces what leaks, hangs or will not end.
 
-Its argument is the supervisord.conf that it guards. It speaks to supervisord and nothing else. ``domain/fleet.py`` decides; this looks, does what was decided and remembers it
-in a file, so that a restarted guard does not forget how often it has already tried.
+Its argument is the supervisord.conf that it guards, and it speaks to nothing but supervisord. ``domain/fleet.py`` decides;
+this looks, does what was decided and remembers it in a file, so that a restarted guard does not forget how often it tried.
 
 Draining is SIGTERM: the process finishes its unit of work, writes its checkpoint and ends, and supervisord, whose job
 starting is, starts the next one. So there is no moment at which a killed guard could leave a process stopped.

@@ -10,12 +10,12 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from app.storage.database import reading, transaction
 from celery import Celery
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError, Service
 
 from app.errors import Unavailable
 from app.storage import checkpoints
+from app.storage.database import reading, transaction
 from workers.parts import Parts
 from workers.schedule import Job
 

@@ -13,17 +13,17 @@ from datetime import timedelta
 from typing import Any
 
 import redis
-from app.storage.database import reading, transaction
-from app.usecases.run_tasks import run_next
 from celery import Celery
 from celery.schedules import crontab, schedule
 from celery.worker import state as celery_state
-from kombu import Queue
+from kombu.entity import Queue
 
 from app.cache.bell import broker_url
 from app.errors import FlotillaError, Unavailable
 from app.host import logs
 from app.storage import tasks
+from app.storage.database import reading, transaction
+from app.usecases.run_tasks import run_next
 from workers.beat import remember_finished
 from workers.parts import Parts
 from workers.schedule import JOBS, PULSE, WORK, Daily, Job, handler

@@ -5,7 +5,6 @@ import logging
 from app.usecases.ask_task import ask_task
 from app.usecases.flush_samples import flush_samples as flush
 from app.usecases.sweep_tasks import sweep as sweep_tasks
-
 from workers import beat
 from workers.celery_app import serve
 from workers.parts import Parts, open_parts

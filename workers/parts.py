@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from app.host.metrics import Metrics
-from app.storage.database import open_engine
 from sqlalchemy import Engine
 
 from app.cache.bell import Bell
 from app.host import lifecycle
+from app.host.metrics import Metrics
 from app.settings import Settings, load
+from app.storage.database import open_engine
 
 
 @dataclass(frozen=True, slots=True)

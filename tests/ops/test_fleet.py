@@ -167,10 +167,12 @@ def test_a_requested_task_starts_at_once_and_its_trace_reaches_the_workers_log(f
         return task if task["status"] == "done" else None
 
     task = wait_for(done, within_s=20)
-    entries = wait_for(
-        lambda: fleet.command("logs", "--trace", task["trace_id"], "--json").stdout.splitlines(), within_s=20
-    )
-    assert {"main-app", "strategy-worker"} <= {json.loads(entry)["process"] for entry in entries}
+
+    def processes_in_the_log() -> set[str]:
+        lines = fleet.command("logs", "--trace", task["trace_id"], "--json").stdout.splitlines()
+        return {json.loads(line)["process"] for line in lines}
+
+    wait_for(lambda: {"main-app", "strategy-worker"} <= processes_in_the_log(), within_s=20)
 
 
 def test_a_person_may_use_supervisorctl_and_is_not_overruled(fleet: Fleet):
