@@ -1,0 +1,201 @@
+"""The outbox: what is posted is told once, whatever is killed, damaged or posted twice in between."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import InvalidInput
+from app.notify import outbox
+from app.notify.outbox import SENT_KEPT, Notice
+
+AT = datetime(2026, 11, 21, 5, 24, 11, tzinfo=UTC)
+
+
+def a_notice(notice_id: str = "one", **changes: Any) -> Notice:
+    return Notice(
+        **({"id": notice_id, "at": AT, "level": "warning", "subject": "broker", "text": "It ends."} | changes)
+    )
+
+
+def test_what_is_posted_waits(tmp_path: Path):
+    notice = a_notice(text='Ünïcode, "quotes",\nlines and 🚢')
+    outbox.post(tmp_path, notice)
+
+    assert outbox.pending(tmp_path) == [notice]
+
+
+def test_an_empty_outbox_has_nothing(tmp_path: Path):
+    assert outbox.pending(tmp_path) == []
+    assert outbox.recent(tmp_path, 10) == []
+
+
+def test_the_oldest_waits_first(tmp_path: Path):
+    for number in (3, 1, 2):
+        outbox.post(tmp_path, a_notice(f"n{number}", at=AT + timedelta(seconds=number)))
+
+    assert [notice.id for notice in outbox.pending(tmp_path)] == ["n1", "n2", "n3"]
+
+
+def test_what_was_sent_no_longer_waits_and_can_be_looked_up(tmp_path: Path):
+    outbox.post(tmp_path, a_notice("told"))
+    outbox.post(tmp_path, a_notice("waiting", at=AT + timedelta(seconds=1)))
+    outbox.sent(tmp_path, "told")
+
+    assert [notice.id for notice in outbox.pending(tmp_path)] == ["waiting"]
+    assert [notice.id for notice in outbox.recent(tmp_path, 10)] == ["waiting", "told"]
+    assert [notice.id for notice in outbox.recent(tmp_path, 1)] == ["waiting"]
+
+
+def test_the_same_id_posted_twice_is_one_notice(tmp_path: Path):
+    outbox.post(tmp_path, a_notice("same", text="first"))
+    outbox.post(tmp_path, a_notice("same", text="second"))
+
+    assert [notice.text for notice in outbox.pending(tmp_path)] == ["first"]
+
+
+def test_the_same_id_posted_after_it_was_sent_is_not_told_again(tmp_path: Path):
+    outbox.post(tmp_path, a_notice("same"))
+    outbox.sent(tmp_path, "same")
+    outbox.post(tmp_path, a_notice("same"))
+
+    assert outbox.pending(tmp_path) == []
+
+
+def test_marking_twice_or_what_never_was_is_no_error(tmp_path: Path):
+    outbox.post(tmp_path, a_notice("told"))
+    outbox.sent(tmp_path, "told")
+    outbox.sent(tmp_path, "told")
+    outbox.sent(tmp_path, "never-was")
+
+    assert [notice.id for notice in outbox.recent(tmp_path, 10)] == ["told"]
+
+
+def test_only_the_newest_sent_ones_are_kept(tmp_path: Path):
+    for number in range(SENT_KEPT + 5):
+        outbox.post(tmp_path, a_notice(f"n{number:04}", at=AT + timedelta(seconds=number)))
+        outbox.sent(tmp_path, f"n{number:04}")
+    kept = outbox.recent(tmp_path, 10_000)
+
+    assert len(kept) == SENT_KEPT
+    assert kept[0].id == f"n{SENT_KEPT + 4:04}"
+    assert kept[-1].id == "n0005"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\x00",
+        b'{"id": "x"}',
+        b'{"id": "x", "at": "yesterday", "level": "info", "subject": "s", "text": "t"}',
+        b'{"id": "x", "at": "2026-11-21T05:24:11", "level": "info", "subject": "s", "text": "t"}',
+        b'{"id": "x", "at": "2026-11-21T05:24:11+00:00", "level": "loud", "subject": "s", "text": "t"}',
+        b'{"id": "../x", "at": "2026-11-21T05:24:11+00:00", "level": "info", "subject": "s", "text": "t"}',
+        b'{"id": 1, "at": 2, "level": 3, "subject": 4, "text": 5}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_file_is_set_aside_and_holds_up_nothing(tmp_path: Path, content: bytes):
+    outbox.post(tmp_path, a_notice("good"))
+    (tmp_path / "pending" / "bad.json").write_bytes(content)
+    first, second = outbox.pending(tmp_path), outbox.pending(tmp_path)
+
+    assert [notice.id for notice in first] == [notice.id for notice in second] == ["good"]
+    assert (tmp_path / "damaged" / "bad.json").read_bytes() == content
+    assert not (tmp_path / "pending" / "bad.json").exists()
+
+
+def test_what_is_no_file_holds_up_nothing(tmp_path: Path):
+    outbox.post(tmp_path, a_notice("good"))
+    (tmp_path / "pending" / "folder.json").mkdir()
+    (tmp_path / "pending" / "dangling.json").symlink_to("nowhere")
+
+    assert [notice.id for notice in outbox.pending(tmp_path)] == ["good"]
+
+
+def test_fields_that_a_later_version_adds_are_passed_over(tmp_path: Path):
+    outbox.post(tmp_path, a_notice("good"))
+    path = tmp_path / "pending" / "good.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "red"}))
+
+    assert outbox.pending(tmp_path) == [a_notice("good")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"level": "loud"}, {"at": datetime(2026, 1, 1)}, {"id": ""}, {"id": "../etc"}, {"id": "a/b"}, {"id": "x" * 121}],  # noqa: DTZ001 - the point
+)
+def test_a_notice_that_could_not_be_stored_cannot_be_made(changes: dict[str, Any]):
+    with pytest.raises(InvalidInput):
+        a_notice(**changes)
+
+
+def test_no_id_reaches_outside_the_outbox(tmp_path: Path):
+    (tmp_path / "secret.json").write_text("{}")
+
+    with pytest.raises(InvalidInput):
+        outbox.sent(tmp_path / "notices", "../../secret")
+
+
+def test_many_posters_at_once_lose_nothing(tmp_path: Path):
+    def post_often(poster: int) -> None:
+        for number in range(20):
+            outbox.post(tmp_path, a_notice(f"own-{poster}-{number}"))
+            outbox.post(tmp_path, a_notice(f"shared-{number}"))
+
+    threads = [threading.Thread(target=post_often, args=(poster,)) for poster in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(outbox.pending(tmp_path)) == 5 * 20 + 20
+
+
+def test_a_poster_killed_at_any_moment_leaves_whole_notices_only(tmp_path: Path):
+    script = (
+        "import sys; from datetime import UTC, datetime; from pathlib import Path; from app.notify import outbox\n"
+        "for n in range(10**9):\n"
+        "    notice = outbox.Notice(f'n{n}', datetime(2026, 1, 1, tzinfo=UTC), 'info', 's', 'x' * 20_000)\n"
+        "    outbox.post(Path(sys.argv[1]), notice); print(n, flush=True)\n"
+    )
+    for turn in range(5):
+        folder = tmp_path / str(turn)
+        with subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True) as poster:
+            assert poster.stdout is not None
+            for _ in range(10 + turn):
+                poster.stdout.readline()
+            poster.kill()
+            said = 9 + turn + len(poster.stdout.read().splitlines())
+        waiting = outbox.pending(folder)
+
+        assert len(waiting) >= said
+        assert all(notice.text == "x" * 20_000 for notice in waiting)
+        assert not (folder / "damaged").exists()
+
+
+def test_the_outbox_needs_nothing_but_the_standard_library():
+    script = (
+        "import sys; import app.notify.outbox\n"
+        "foreign = {name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)\n"
+        "print(sorted(name for name in foreign if not name.startswith(('__', 'app', '_'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": "."},
+    )
+
+    assert done.stdout.strip() == "[]"

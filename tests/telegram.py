@@ -1,0 +1,82 @@
+"""A server that plays Telegram's Bot API, on a real socket."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+TOKEN = "123:test-Token_0"
+REFUSALS: dict[str, tuple[int, Any]] = {
+    "wait": (429, {"ok": False, "description": "Too Many Requests: retry after 7", "parameters": {"retry_after": 7}}),
+    "unauthorized": (401, {"ok": False, "error_code": 401, "description": "Unauthorized"}),
+    "blocked": (403, {"ok": False, "description": "Forbidden: bot was blocked by the user"}),
+    "no such bot": (404, {"ok": False, "description": "Not Found"}),
+    "no such chat": (400, {"ok": False, "description": "Bad Request: chat not found"}),
+    "bad message": (400, {"ok": False, "description": "Bad Request: message text is empty"}),
+    "moved": (
+        400,
+        {
+            "ok": False,
+            "description": "Bad Request: group chat was upgraded to a supergroup chat",
+            "parameters": {"migrate_to_chat_id": -100123},
+        },
+    ),
+    "broken": (502, "<html>Bad Gateway</html>"),
+    "not Telegram": (200, "<html>Please log in to this network</html>"),
+    "redirect": (302, ""),
+}
+
+
+@dataclass
+class PlayedTelegram:
+    """What was asked of it, and how it is to answer the next requests; without a plan it takes every message."""
+
+    base_url: str = ""
+    plan: list[str] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def played_telegram() -> Iterator[PlayedTelegram]:
+    """Run the server for the time of a test."""
+    played = PlayedTelegram()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            played.paths.append(self.path)
+            played.received.append(message)
+            step = played.plan.pop(0) if played.plan else "take"
+            if step == "hang up":
+                self.close_connection = True
+                return
+            if step == "take":
+                status, answer = 200, {"ok": True, "result": {"message_id": len(played.received)}}
+                played.taken.append(message["text"])
+            else:
+                status, answer = REFUSALS[step]
+            body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            self.send_response(status)
+            if step == "redirect":
+                self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_anything: object) -> None:
+            """Say nothing on standard error."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        played.base_url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield played
+        finally:
+            server.shutdown()
+            thread.join()
