@@ -18,6 +18,7 @@ from app.errors import Misconfigured, Unavailable
 from app.storage.database import open_engine, reading, schema_version, transaction
 
 WAIT_S = 120  # for another migrator
+STATEMENT_S = 3600  # changing a large table takes its time
 _FOLDER = Path(__file__).parent / "migrations"
 _LOCK_NUMBER = 7_035_621_104_882_417  # any number will do, as long as every Flotilla uses the same
 
@@ -33,7 +34,7 @@ class MigrationStatus:
 
 def upgrade(url: str) -> tuple[str | None, str]:
     """Bring the database to the newest tables; the version before and after. Safe to run twice, and by two at once."""
-    engine = open_engine(url, pool_size=2)
+    engine = open_engine(url, pool_size=2, answer_s=STATEMENT_S)
     try:
         with _alone(engine), transaction(engine) as db:
             before = schema_version(db)

@@ -29,7 +29,7 @@ from app.storage.types import SUM_ON_SQLITE, ExactSum
 
 BUSY_S = 5  # how long a write waits for another one before it says that the database is busy
 CONNECT_S = 5
-ANSWER_S = 120  # a server that says nothing for so long is gone, whatever TCP believes
+ANSWER_S = 8  # for one statement: a process that waits for longer would itself be taken for stuck
 _WRITES = "flotilla_writes"
 _SQLITE = {
     "journal_mode": "WAL",
@@ -40,18 +40,21 @@ _SQLITE = {
     "journal_size_limit": 16 * 1024 * 1024,
 }
 _MYSQL = (
-    "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 10, "
+    f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {BUSY_S}, "
     "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
-_POSTGRESQL = "-c timezone=UTC -c lock_timeout=10s -c client_encoding=UTF8"
+_POSTGRESQL = f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_S}s"
 _to_json = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def open_engine(url: str, *, pool_size: int = 3) -> Engine:
-    """Prepare a database for use. It connects at the first transaction, so this works while a server is still away."""
+def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> Engine:
+    """Prepare a database for use. It connects at the first transaction, so this works while a server is still away.
+
+    A server that takes more than ``answer_s`` for one statement counts as unavailable.
+    """
     try:
         address = make_url(url)
-        options = _options(address)
+        options = _options(address, answer_s)
         engine = create_engine(
             address, pool_size=pool_size, max_overflow=0, pool_timeout=BUSY_S, json_serializer=_to_json, **options
         )
@@ -95,22 +98,25 @@ def shown_url(url: URL) -> str:
     return f"{url.get_backend_name()}://{where}{port}/{url.database or ''}"
 
 
-def _options(url: URL) -> dict[str, Any]:
+def _options(url: URL, answer_s: int) -> dict[str, Any]:
     backend = url.get_backend_name()
     if backend == "sqlite":
         return {"connect_args": {"timeout": BUSY_S}}
     server = {"pool_pre_ping": True, "pool_recycle": 1800}
     if backend == "postgresql":
-        # tcp_user_timeout: a server that was cut off from the network is noticed, though it never says goodbye.
-        connect = {"connect_timeout": CONNECT_S, "options": _POSTGRESQL, "tcp_user_timeout": ANSWER_S * 1000}
+        connect = {
+            "connect_timeout": CONNECT_S,
+            "options": f"{_POSTGRESQL} -c statement_timeout={answer_s}s",
+            "tcp_user_timeout": answer_s * 1000,  # a server that was cut off from the network never says goodbye
+        }
         return {**server, "connect_args": connect}
     if backend in ("mysql", "mariadb"):
         connect = {
             "charset": "utf8mb4",
             "init_command": _MYSQL,
             "connect_timeout": CONNECT_S,
-            "read_timeout": ANSWER_S,
-            "write_timeout": ANSWER_S,
+            "read_timeout": answer_s,
+            "write_timeout": answer_s,
         }
         return {**server, "connect_args": connect, "isolation_level": "READ COMMITTED"}
     raise Misconfigured(

@@ -1,0 +1,116 @@
+"""Looking for damage, as thoroughly as the database's ordinary user may.
+
+SQLite looks at each page, row and foreign key of a table; MySQL and MariaDB have CHECK TABLE; PostgreSQL keeps its own tool for
+superusers, so every row is read there once from the table and once along each index, which is where damage shows itself.
+"""
+
+import time
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    inspect,
+    literal_column,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.exc import DatabaseError, DBAPIError
+
+LIMIT_S = 4.0  # for one table: a worker that is silent for much longer would be taken for stuck
+_TIMED_OUT = {1969, 3024}  # MariaDB, MySQL: the statement took longer than it may
+_DAMAGE = ("XX", "22021")  # PostgreSQL: anything internal, such as XX001; text that is not text
+
+
+def table_names(db: Connection) -> list[str]:
+    """Every table that there is, also those that we do not know."""
+    return sorted(inspect(db).get_table_names())
+
+
+def check_table(db: Connection, name: str) -> list[str] | None:
+    """What is wrong with this table; nothing when it is sound. None: it is too big to be looked at in one go."""
+    if db.dialect.name == "sqlite":
+        return _check_on_sqlite(db, name)
+    if db.dialect.name == "postgresql":
+        return _check_on_postgresql(db, name)
+    return _check_on_mysql(db, name)
+
+
+def _check_on_sqlite(db: Connection, name: str) -> list[str] | None:
+    driver: Any = db.connection.dbapi_connection
+    until = time.monotonic() + LIMIT_S
+    driver.set_progress_handler(lambda: int(time.monotonic() > until), 10_000)
+    quoted = _quoted(db, name)
+    try:
+        problems = [line for (line,) in db.exec_driver_sql(f"PRAGMA quick_check({quoted})") if line != "ok"]
+        orphans = db.exec_driver_sql(f"PRAGMA foreign_key_check({quoted})").all()
+    except DatabaseError as error:
+        return None if str(error.orig) == "interrupted" else [str(error.orig)]
+    finally:
+        driver.set_progress_handler(None, 0)
+    return problems + [f"row {row[1]} refers to a row of {row[2]} that is not there" for row in orphans]
+
+
+def _check_on_mysql(db: Connection, name: str) -> list[str] | None:
+    limit = f"SET STATEMENT max_statement_time={LIMIT_S} FOR " if getattr(db.dialect, "is_mariadb", False) else ""
+    try:
+        said = db.exec_driver_sql(f"{limit}CHECK TABLE {_quoted(db, name)}").all()
+    except DBAPIError as error:
+        if error.orig is not None and error.orig.args[0] in _TIMED_OUT:
+            return None
+        raise
+    lines = [f"{kind}: {line}" for _, _, kind, line in said if kind in ("error", "warning") or (kind, line) == _BAD]
+    return None if any("interrupted" in line for line in lines) else lines
+
+
+_BAD = ("status", "Operation failed")
+
+
+def _check_on_postgresql(db: Connection, name: str) -> list[str] | None:
+    rows = table(name).alias("t")
+    looks = {"the table": select(func.sum(func.length(cast(literal_column("t"), Text)))).select_from(rows)}
+    for index, columns in _indexes(db, name).items():
+        along: Select[int] = (
+            select(literal_column("1", Integer)).select_from(rows).order_by(*map(column, columns)).offset(0)
+        )
+        looks[f"index {index}"] = select(func.count()).select_from(along.subquery())
+    until = time.monotonic() + LIMIT_S
+    problems = []
+    for what, look in looks.items():
+        left_ms = max(1, int((until - time.monotonic()) * 1000))
+        db.execute(text(f"SET LOCAL statement_timeout = {left_ms}"))
+        if what != "the table":
+            for other_way in ("seqscan", "bitmapscan", "sort"):  # so that PostgreSQL goes along the index
+                db.execute(text(f"SET LOCAL enable_{other_way} = off"))
+        try:
+            with db.begin_nested():
+                db.execute(look)
+        except DBAPIError as error:
+            state = str(getattr(error.orig, "sqlstate", ""))
+            if state == "57014":  # the statement took longer than it may
+                return None
+            if not state.startswith(_DAMAGE):
+                raise
+            problems.append(f"{what}: {str(error.orig).splitlines()[0]}")
+    return problems
+
+
+def _indexes(db: Connection, name: str) -> dict[str, list[str]]:
+    """The columns of each index; those of an expression are left out."""
+    inspector = inspect(db)
+    found = {
+        str(index["name"]): [part for part in index["column_names"] if part] for index in inspector.get_indexes(name)
+    }
+    key = inspector.get_pk_constraint(name)
+    found[str(key["name"])] = list(key["constrained_columns"])
+    return {index: columns for index, columns in found.items() if columns}
+
+
+def _quoted(db: Connection, name: str) -> str:
+    return db.dialect.identifier_preparer.quote_identifier(name)
