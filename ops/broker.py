@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, cast
 
-from app.errors import FlotillaError, Misconfigured
+from app.errors import Misconfigured
 from app.host import lifecycle
 from app.settings import load
 
@@ -105,7 +105,4 @@ def _pass_on(output: bytes) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except FlotillaError as error:
-        sys.exit(f"{error} {error.cure}")
+    sys.exit(main())

@@ -175,7 +175,10 @@ def _patiently(parts: Parts, attempt: Callable[[], None], what: str) -> None:
 
 
 def _add(app: Celery, name: str, function: Callable[[], None]) -> None:
-    app.task(function, name=name, bind=False)
+    def task() -> None:  # Celery wants a function with a name of its own
+        function()
+
+    app.task(task, name=name)
 
 
 def _run_job(parts: Parts, job: Job) -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """The parts list of a worker that takes work from a queue."""
 
+import hashlib
 import os
 import socket
 from collections.abc import Callable
@@ -29,7 +30,8 @@ class Parts:
     @property
     def worker(self) -> str:
         """Who this worker is: the same after a restart, different on another host or in another state folder."""
-        return f"{self.life.name}@{socket.gethostname()}:{self.settings.state_dir}"
+        place = hashlib.sha256(str(self.settings.state_dir).encode()).hexdigest()[:8]
+        return f"{self.life.name}@{socket.gethostname()[:40]}:{place}"
 
 
 def open_parts(name: str) -> Parts:

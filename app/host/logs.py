@@ -11,7 +11,10 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
+
+from app.errors import FlotillaError
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -56,6 +59,15 @@ def configure(process: str, level: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    sys.excepthook = _last_words
+
+
+def _last_words(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What ends a process is a log entry too. Our own errors say what to do; others show where they came from."""
+    if isinstance(error, FlotillaError):
+        logging.getLogger(__name__).critical("%s %s", error, error.cure)
+    elif not issubclass(kind, KeyboardInterrupt):
+        logging.getLogger(__name__).critical("ended by an error nobody caught", exc_info=(kind, error, trace))
 
 
 def tail(

@@ -5,13 +5,13 @@ write begins with BEGIN IMMEDIATE, because a transaction that reads first and wa
 another one wrote in between, while one that says so at the start waits its turn.
 """
 
-import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -25,7 +25,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import FlotillaError, InvalidInput, Misconfigured, Unavailable
-from app.storage.types import SUM_ON_SQLITE, ExactSum
+from app.storage.types import SUM_ON_SQLITE, ExactSum, UtcDateTime, to_json
 
 BUSY_S = 5  # how long a write waits for another one before it says that the database is busy
 CONNECT_S = 5
@@ -44,7 +44,6 @@ _MYSQL = (
     "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
 _POSTGRESQL = f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_S}s"
-_to_json = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> Engine:
@@ -56,7 +55,7 @@ def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> En
         address = make_url(url)
         options = _options(address, answer_s)
         engine = create_engine(
-            address, pool_size=pool_size, max_overflow=0, pool_timeout=BUSY_S, json_serializer=_to_json, **options
+            address, pool_size=pool_size, max_overflow=0, pool_timeout=BUSY_S, json_serializer=to_json, **options
         )
     except ArgumentError as error:
         raise Misconfigured("database.url is not the address of a database.") from error
@@ -87,6 +86,11 @@ def schema_version(db: Connection) -> str | None:
     if not inspect(db).has_table("alembic_version"):
         return None
     return db.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def server_time(db: Connection) -> datetime:
+    """What the database server thinks the time is, to the second."""
+    return db.execute(select(func.now(type_=UtcDateTime))).scalar_one()
 
 
 def shown_url(url: URL) -> str:
@@ -144,25 +148,26 @@ def _in_our_words(engine: Engine) -> Iterator[None]:
             f"All {engine.pool.size()} connections to {shown_url(engine.url)} are in use.",  # type: ignore[attr-defined]
             cure="Try again in a moment; if it lasts, set database.pool_size higher.",
         ) from error
-    except StatementError as error:
-        if isinstance(error.orig, FlotillaError):  # a column type refused a value
-            raise error.orig from None
+    except DBAPIError as error:
         known = _explained(engine.url, error)
         if known is None:
             raise
         raise known from error
+    except StatementError as error:
+        if isinstance(error.orig, FlotillaError):  # a column type refused a value
+            raise error.orig from None
+        raise
 
 
-def _explained(url: URL, error: StatementError) -> FlotillaError | None:
+def _explained(url: URL, error: DBAPIError) -> FlotillaError | None:
     """The driver's complaint as one of our errors; None when it is our own mistake and should be seen as such."""
-    if not isinstance(error, DBAPIError):
-        bad_value = isinstance(error.orig, (TypeError, ValueError))
-        return InvalidInput(f"A value cannot be stored: {error.orig}.") if bad_value else None
     reason = _reason(url, error)
     if _misses_a_table(error):
         return Misconfigured(f"The database lacks a table or column ({reason}).", cure="Run: flotilla migrate")
     if isinstance(error, (IntegrityError, DataError)) or _number(error) in _MYSQL_CHECKS:
         return InvalidInput(f"The database refused a value: {reason}.")
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # it did not understand us
+        return None
     if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
         return Unavailable(f"The database {shown_url(url)} does not serve us: {reason}.", cure=_cure(url))
     if type(error) is DatabaseError and url.get_backend_name() == "sqlite":

@@ -27,7 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.domain.tasks import STATUSES
-from app.storage.types import BigId, Choice, Exact, ShortText, UtcDateTime, json_column_type, to_sortable
+from app.storage.types import BigId, Choice, Exact, ShortText, UtcDateTime, Json, to_sortable
 
 SCHEMA_VERSION = "0001"  # the newest migration in ops/migrations/versions; a test keeps them equal
 
@@ -154,7 +154,7 @@ strategy_judgments = Table(
     *_choice("trend_direction", TRENDS),
     _exact("score", 5, 2),
     *_choice("confidence_level", CONFIDENCES, default="MEDIUM"),
-    Column("indicators_data", json_column_type()),
+    Column("indicators_data", Json),
     _moment("created_at"),
     Index("idx_symbol_strategy_timeframe", "symbol", "strategy_type", "timeframe"),
     Index("idx_strategy_judgments_created_at", "created_at"),
@@ -256,10 +256,10 @@ tasks = Table(
     Column("kind", ShortText("kind", 50), nullable=False),
     Column("queue", ShortText("queue", 50), nullable=False),
     *_choice("status", STATUSES, default="pending"),
-    Column("payload", json_column_type(), nullable=False),
-    Column("state", json_column_type(), comment="the checkpoint that the next slice starts from"),
+    Column("payload", Json, nullable=False),
+    Column("state", Json, comment="the checkpoint that the next slice starts from"),
     Column("progress", Double, nullable=False, server_default=text("0"), comment="from 0 to 1"),
-    Column("result", json_column_type()),
+    Column("result", Json),
     Column("error", Text),
     Column(
         "attempts", Integer, nullable=False, server_default=text("0"), comment="claims since a slice was last saved"
@@ -270,9 +270,12 @@ tasks = Table(
     Column("lease_until", UtcDateTime),
     Column("trace_id", ShortText("trace id", 64)),
     Column("created_at", UtcDateTime, nullable=False),
+    Column(
+        "waits_since", UtcDateTime, nullable=False, comment="its place in the queue: when it came, or was given back"
+    ),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
-    Index("idx_tasks_next", "queue", "status", "id"),
+    Index("idx_tasks_next", "queue", "status", "waits_since"),
     Index("idx_tasks_lease", "status", "lease_until"),
     Index("idx_tasks_finished_at", "finished_at"),
     **_OPTIONS,
@@ -301,7 +304,7 @@ checkpoints = Table(
     metadata,
     Column("owner", ShortText("owner", 50), primary_key=True),
     Column("name", ShortText("checkpoint", 100), primary_key=True),
-    Column("state", json_column_type(), nullable=False),
+    Column("state", Json, nullable=False),
     Column("saved_at", UtcDateTime, nullable=False),
     **(_OPTIONS | {"sqlite_autoincrement": False}),
 )
@@ -314,8 +317,8 @@ audit_log = Table(
     Column("actor", ShortText("actor", 100), nullable=False),
     Column("action", ShortText("action", 50), nullable=False),
     Column("subject", ShortText("subject", 200), nullable=False),
-    Column("before", json_column_type()),
-    Column("after", json_column_type()),
+    Column("before", Json),
+    Column("after", Json),
     Column("trace_id", ShortText("trace id", 64)),
     Index("idx_audit_log_at", "at"),
     **_OPTIONS,

@@ -22,7 +22,14 @@ def ask(
     db: Connection, *, kind: str, queue: str, payload: dict[str, object], trace_id: str | None, now: datetime
 ) -> int:
     """Write the request down. Ring the bell after the commit, never before: the worker must find the row."""
-    row = {"kind": kind, "queue": queue, "payload": payload, "trace_id": trace_id, "created_at": now}
+    row = {
+        "kind": kind,
+        "queue": queue,
+        "payload": payload,
+        "trace_id": trace_id,
+        "created_at": now,
+        "waits_since": now,
+    }
     return insert_row(db, tasks, row)
 
 
@@ -43,9 +50,9 @@ def recent(db: Connection, *, limit: int, status: Status | None = None, before_i
 
 
 def next_pending(db: Connection, queue: str) -> int | None:
-    """The oldest task that waits in this queue. Another worker may claim it first."""
-    query = select(func.min(tasks.c.id)).where(tasks.c.queue == queue, tasks.c.status == "pending")
-    return db.execute(query).scalar()
+    """The task that waits longest in this queue. Another worker may claim it first."""
+    waiting = select(tasks.c.id).where(tasks.c.queue == queue, tasks.c.status == "pending")
+    return db.execute(waiting.order_by(tasks.c.waits_since, tasks.c.id).limit(1)).scalar()
 
 
 def claim(db: Connection, task_id: int, *, worker: str, token: str, now: datetime) -> Task | None:
@@ -87,10 +94,10 @@ def cancel(db: Connection, task_id: int, token: str, now: datetime) -> bool:
     return db.execute(change).rowcount == 1
 
 
-def release(db: Connection, task_id: int, token: str) -> bool:
-    """Give it back with its state, as a worker does that drains. This attempt does not count."""
+def release(db: Connection, task_id: int, token: str, now: datetime) -> bool:
+    """Give it back with its state, behind all that waits by now. This attempt does not count."""
     change = _owned(task_id, token).values(
-        status="pending", claimed_by=None, attempts=tasks.c.attempts - 1, **_UNCLAIMED
+        status="pending", claimed_by=None, attempts=tasks.c.attempts - 1, waits_since=now, **_UNCLAIMED
     )
     return db.execute(change).rowcount == 1
 

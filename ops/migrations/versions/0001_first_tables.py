@@ -151,10 +151,11 @@ def upgrade() -> None:
         sa.Column("lease_until", _moment()),
         sa.Column("trace_id", sa.String(64)),
         sa.Column("created_at", _moment(), nullable=False),
+        sa.Column("waits_since", _moment(), nullable=False),
         sa.Column("started_at", _moment()),
         sa.Column("finished_at", _moment()),
         indexes={
-            "idx_tasks_next": ["queue", "status", "id"],
+            "idx_tasks_next": ["queue", "status", "waits_since"],
             "idx_tasks_lease": ["status", "lease_until"],
             "idx_tasks_finished_at": ["finished_at"],
         },
