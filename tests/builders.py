@@ -6,11 +6,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from ops.broker import server_binary
 
+NOW = datetime(2026, 11, 21, 5, 0, 0, 123456, tzinfo=UTC)
 _T = TypeVar("_T")
 
 
@@ -64,3 +66,8 @@ def wait_for(look: Callable[[], _T], *, within_s: float) -> _T:
             raise AssertionError(f"Nothing to see within {within_s:g} s.")
         time.sleep(0.05)
     return seen
+
+
+def later(seconds: float) -> datetime:
+    """A moment after NOW."""
+    return NOW + timedelta(seconds=seconds)

@@ -27,7 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.domain.tasks import STATUSES
-from app.storage.types import BigId, Choice, Exact, ShortText, UtcDateTime, Json, to_sortable
+from app.storage.types import BigId, Choice, Exact, Json, ShortText, UtcDateTime, to_sortable
 
 SCHEMA_VERSION = "0001"  # the newest migration in ops/migrations/versions; a test keeps them equal
 

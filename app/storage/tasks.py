@@ -146,7 +146,7 @@ def return_left_behind(db: Connection, *, now: datetime, worker: str | None = No
 
 def waiting_queues(db: Connection, *, asked_before: datetime) -> list[str]:
     """Queues in which something has waited since before this moment."""
-    query = select(tasks.c.queue).distinct().where(tasks.c.status == "pending", tasks.c.created_at < asked_before)
+    query = select(tasks.c.queue).distinct().where(tasks.c.status == "pending", tasks.c.waits_since < asked_before)
     return sorted(db.execute(query).scalars())
 
 

@@ -9,9 +9,11 @@ Arithmetic in SQL would be silently wrong on that text, so ``Exact`` refuses it 
 An average is a sum and a count, divided in Python.
 """
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer, Numeric, String
@@ -238,6 +240,22 @@ class ShortText(TypeDecorator[str]):
         return value
 
 
-def json_column_type() -> TypeEngine[Any]:
-    """JSON, where None means that there is nothing (SQL's NULL), not the JSON word null."""
-    return JSON(none_as_null=True)
+class Json(TypeDecorator[Any]):
+    """Anything that JSON can say. None means that there is nothing (SQL's NULL), not the JSON word null."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        """Refuse what JSON cannot say: not every driver would say so in words that can be told from our own faults."""
+        try:
+            to_json(value)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"A value cannot be kept as JSON: {error}.") from error
+        return value
+
+
+to_json: Final = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -51,7 +51,7 @@ def run_next(
         _log.warning("task %d was taken over by another worker; nothing of the last slice was kept", task.id)
     except Unavailable:
         with suppress(Unavailable), transaction(engine) as db:
-            tasks.release(db, task.id, _token(task))
+            tasks.release(db, task.id, _token(task), now())
         raise
     except Exception as error:  # noqa: BLE001 - the last resort: a fault in one kind of task must not end its worker
         _log.exception("task %d (%s) failed", task.id, task.kind)
@@ -95,7 +95,7 @@ def _run(
             return
         if draining():
             with transaction(engine) as db:
-                tasks.release(db, task.id, _token(task))
+                tasks.release(db, task.id, _token(task), now())
             return
 
 

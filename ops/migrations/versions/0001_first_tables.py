@@ -151,7 +151,9 @@ def upgrade() -> None:
         sa.Column("lease_until", _moment()),
         sa.Column("trace_id", sa.String(64)),
         sa.Column("created_at", _moment(), nullable=False),
-        sa.Column("waits_since", _moment(), nullable=False),
+        sa.Column(
+            "waits_since", _moment(), nullable=False, comment="its place in the queue: when it came, or was given back"
+        ),
         sa.Column("started_at", _moment()),
         sa.Column("finished_at", _moment()),
         indexes={
