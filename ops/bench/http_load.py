@@ -82,9 +82,9 @@ async def load(host: str, port: int, path: str, connections: int, seconds: float
     request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
     tally = Tally(from_s=float("inf"))
     loop = asyncio.get_running_loop()
-    opened = []
-    for _ in range(connections):
-        opened.append((await loop.create_connection(lambda: Connection(request, tally), host, port))[1])
+    opened = [
+        (await loop.create_connection(lambda: Connection(request, tally), host, port))[1] for _ in range(connections)
+    ]
     await asyncio.sleep(WARM_UP_S)
     tally.from_s = began_s = time.perf_counter()
     await asyncio.sleep(seconds)

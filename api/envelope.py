@@ -1,0 +1,33 @@
+"""The one shape of every JSON answer: ``{success, data | error, timestamp}``."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from api.errors import ErrorBody
+from api.routes.route import Answer
+
+
+def encode(at: datetime, *, data: Answer | None = None, error: ErrorBody | None = None) -> bytes:
+    """Write an answer. ``at`` carries the offset of the people's clock."""
+    tree: dict[str, Any] = {"success": error is None}
+    if data is not None:
+        tree["data"] = data
+    if error is not None:
+        tree["error"] = error
+    tree["timestamp"] = at.isoformat(timespec="milliseconds")
+    return msgspec.json.encode(tree)
+
+
+def schema(*, data: str | None = None, error: str | None = None) -> dict[str, Any]:
+    """The JSON schema of an answer whose parts are named components."""
+    parts = {
+        name: {"$ref": f"#/components/schemas/{part}"} for name, part in (("data", data), ("error", error)) if part
+    }
+    properties = {
+        "success": {"const": error is None},
+        **parts,
+        "timestamp": {"type": "string", "format": "date-time", "description": "With the offset of clock.timezone."},
+    }
+    return {"type": "object", "properties": properties, "required": list(properties)}
