@@ -6,6 +6,7 @@ database, and tells from the outbox. Delivery has a thread of its own, so that a
 
 import gc
 import logging
+import math
 import os
 import socket
 import sys
@@ -15,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import redis
 
 from app.domain.fleet import Observation, ProcessSpec, Step, Verdict, Watch, observe, unexpected_exit
 from app.errors import FlotillaError, Misconfigured
@@ -30,9 +32,6 @@ from app.notify.notifier import Notifier
 from app.settings import ROOT, Settings, load
 from app.usecases.deliver_notices import NoticeDelivery
 from workers.schedule import QUEUES
-
-if TYPE_CHECKING:
-    import redis
 
 log = logging.getLogger("monitor")
 NAME, GUARD = "monitor", "process-guard"
@@ -127,27 +126,34 @@ class RedisProbe:
 
     def look(self, metrics: Metrics) -> bool:
         """Publish what it says of itself. What is not known is NaN, for an old figure would look like a new one."""
-        import redis  # its memory is not needed before the first look
-
         if self._redis is None:
             self._redis = redis.Redis.from_url(
                 self._url, socket_timeout=_REDIS_TIMEOUT_S, socket_connect_timeout=_REDIS_TIMEOUT_S, retry=None
             )
-        memory, lengths = float("nan"), [float("nan")] * len(self._queues)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.info("memory")
                 for queue in self._queues:
                     pipe.llen(queue)
-                info, *lengths = pipe.execute()
-            memory, up = float(info["used_memory"]), True
-        except (redis.RedisError, OSError, KeyError, TypeError):
-            up = False
+                info, *lengths = pipe.execute(raise_on_error=False)
+        except (redis.RedisError, OSError):
+            info, lengths = None, [None] * len(self._queues)
+        up = isinstance(info, dict)
+        memory = info.get("used_memory") if isinstance(info, dict) else None
         metrics.gauge("flotilla_redis_up", up)
-        metrics.gauge("flotilla_redis_memory_bytes", memory)
+        metrics.gauge("flotilla_redis_memory_bytes", _known(memory))
         for queue, length in zip(self._queues, lengths, strict=True):
-            metrics.gauge("flotilla_queue_length", length, queue=queue)
+            metrics.gauge("flotilla_queue_length", _known(length), queue=queue)
         return up
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._redis is not None:
+            self._redis.close()
+
+
+def _known(answer: object) -> float:
+    return float(answer) if isinstance(answer, int) else math.nan
 
 
 class Delivery(threading.Thread):
