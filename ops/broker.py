@@ -5,7 +5,7 @@ server that hangs is replaced like any other stuck process. Nothing is kept on d
 can be filled again, while the rows in the database are the truth.
 """
 
-import json
+import logging
 import os
 import re
 import selectors
@@ -22,8 +22,9 @@ from app.errors import Misconfigured
 from app.host import lifecycle
 from app.settings import load
 
+log = logging.getLogger("valkey")
 MAX_MEMORY = "56mb"  # 70 % of the ceiling of 80 MB
-_LEVELS = {".": "DEBUG", "-": "INFO", "*": "INFO", "#": "WARNING"}
+_LEVELS = {".": logging.DEBUG, "-": logging.INFO, "*": logging.INFO, "#": logging.WARNING}
 _LINE = re.compile(r"^\d+:\w (?P<time>.{20,24}?) (?P<level>[.*#-]) (?P<message>.*)$")
 
 
@@ -97,11 +98,11 @@ def main() -> int:
 def _pass_on(output: bytes) -> None:
     """The server's own log lines as JSON lines, like everybody's."""
     for line in output.decode("utf-8", "replace").splitlines():
-        if found := _LINE.match(line):
-            entry = {"level": _LEVELS[found["level"]], "process": "broker", "message": found["message"]}
-            print(json.dumps(entry), flush=True)
+        found = _LINE.match(line)
+        if found:
+            log.log(_LEVELS[found["level"]], found["message"])
         elif line.strip():
-            print(json.dumps({"level": "INFO", "process": "broker", "message": line.strip()}), flush=True)
+            log.info(line.strip())
 
 
 if __name__ == "__main__":

@@ -55,19 +55,20 @@ def make_app(parts: Parts, queue: str) -> Celery:
         broker_connection_retry_on_startup=False,
         broker_transport_options={
             "visibility_timeout": 3600,  # a wake-up call: nothing holds one for more than a few seconds
-            "socket_timeout": 5,
-            "socket_connect_timeout": 2,
+            "socket_timeout": 2,
+            "socket_connect_timeout": 1,
         },
         beat_schedule={job.name: _entry(job) for job in JOBS},
         timezone=parts.settings.clock.timezone,
     )
-    _add(app, PULSE, parts.life.heartbeat.beat)
+    _add(app, PULSE, lambda: parts.life.beat("waiting for work"))
     _add(app, WORK, lambda: take_turn(parts, queue))
     for job in JOBS:
         if job.queue == queue:
             _add(app, job.name, _run_job(parts, job))
     logging.getLogger("celery").setLevel(logging.WARNING)
     logging.getLogger("kombu").setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(_is_news)
     return app
 
 
@@ -118,11 +119,12 @@ def serve(parts: Parts, queue: str, *, with_app: Callable[[Celery], object] | No
 def _consume_once(parts: Parts, app: Celery, own: str) -> None:
     def pulse() -> None:
         parts.metrics.publish(parts.settings.run_dir, parts.life.name)
-        try:
-            app.send_task(PULSE, queue=own, expires=MESSAGE_LIFE_S, retry=False)
-        except app.connection_for_write().connection_errors as error:
+        if parts.bell.length(own) is None:  # it answers within a second, or not
             parts.life.beat("waiting for the broker")  # its fault, not ours
-            log.warning("no pulse, the broker does not answer: %s", error)
+            raise ConnectionError(
+                "the broker does not answer"
+            )  # ends this worker: Celery takes it for a lost connection
+        app.send_task(PULSE, queue=own, expires=MESSAGE_LIFE_S, retry=False)
 
     def ready(consumer: Any) -> None:
         log.info("taking work from %s", own.partition(".")[0])
@@ -212,6 +214,11 @@ def _celery_schedule(when: timedelta | Daily) -> schedule | crontab:
         return schedule(when)
     weekday = "*" if when.weekday is None else str((when.weekday + 1) % 7)  # Celery counts from Sunday
     return crontab(hour=str(when.hour), minute=str(when.minute), day_of_week=weekday)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """That Celery may not reconnect by itself is our own doing, and no reason to wake anybody."""
+    return not record.getMessage().startswith("Retrying to")
 
 
 def _stop_celery() -> None:

@@ -92,6 +92,7 @@ def _run(
         progress, state, finished = _run_slice(engine, kind, task, state, now)
         beat(f"{task.kind} {task.id}: {progress:.0%}")
         if finished:
+            _log.info("task %d (%s) is done", task.id, task.kind)
             return
         if draining():
             with transaction(engine) as db:

@@ -228,16 +228,28 @@ def test_a_frozen_guard_is_replaced_by_the_monitor(fleet: Fleet):
     wait_for(fleet.all_fresh, within_s=30)
 
 
-def test_no_kill_at_any_moment_loses_a_task_or_does_one_twice(fleet: Fleet):
+@pytest.fixture
+def fleet_of_its_own() -> Iterator[Fleet]:
+    fleet = Fleet.in_a_new_place()
+    try:
+        assert fleet.command("start").returncode == 0
+        yield fleet
+    finally:
+        fleet.remove()
+
+
+def test_no_kill_at_any_moment_loses_a_task_or_does_one_twice(fleet_of_its_own: Fleet):
     """Kills at random points, the broker's included, while tasks are asked for through the API and worked on.
 
     strategy-worker is killed at most five times, for the sixth crash in three minutes is a loop by the guard's rule, and
     its block in supervisord.conf says that it is stopped then.
     """
+    fleet = fleet_of_its_own
     dice = random.Random(2026)
     victims = (
-        ["strategy-worker"] * 5 + ["broker"] * 4 + ["data-cleaner"] * 4 + ["main-app"] * 3 + ["monitor", "market-feed"]
+        ["strategy-worker"] * 5 + ["broker"] * 4 + ["data-cleaner"] * 4 + ["main-app"] * 4 + ["monitor", "market-feed"]
     )
+    victims += ["process-guard"] * 2
     dice.shuffle(victims)
     engine = open_engine(fleet.settings.database_url)
     asked: list[int] = []
