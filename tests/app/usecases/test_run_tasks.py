@@ -1,0 +1,232 @@
+"""Running tasks in slices: each takes effect once, whatever happens in between."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from app.domain.tasks import Slice, Task
+from app.errors import LimitExceeded, Unavailable
+from app.host.logs import trace_id
+from app.storage import audit, tasks
+from app.storage.database import reading, transaction
+from app.usecases.run_tasks import run_next
+from app.usecases.task_table import KINDS, TaskKind
+from tests.builders import NOW, later
+
+Between = Callable[[Connection, Task, dict[str, Any]], None]
+
+
+@pytest.fixture
+def kind(monkeypatch: pytest.MonkeyPatch) -> Callable[[Between], None]:
+    """Makes a kind "count" of three slices. Each leaves a trace, then does what the test wants."""
+
+    def define(then: Between) -> None:
+        def step(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> Slice:
+            done = state["done"] + 1
+            audit.record(db, now=now, actor="count", action="count", subject=str(done))
+            then(db, task, {"done": done})
+            return Slice({"done": done}, done / 3, {"counted": 3} if done == 3 else None)
+
+        counting = TaskKind("count", "strategy", "Count to three.", lambda _payload: {"done": 0}, step)
+        monkeypatch.setitem(KINDS, "count", counting)
+
+    return define
+
+
+def nothing(*_: object) -> None:
+    pass
+
+
+def ask(engine: Engine, kind: str = "count", payload: dict | None = None, trace: str | None = None) -> int:
+    with transaction(engine) as db:
+        return tasks.ask(db, kind=kind, queue="strategy", payload=payload or {}, trace_id=trace, now=NOW)
+
+
+def run(
+    engine: Engine,
+    *,
+    worker: str = "w1",
+    beat: Callable[[str], None] = nothing,
+    draining: Callable[[], bool] = lambda: False,
+) -> bool:
+    return run_next(engine, queue="strategy", worker=worker, now=lambda: later(5), beat=beat, draining=draining)
+
+
+def read(engine: Engine, task_id: int) -> Task:
+    with reading(engine) as db:
+        task = tasks.get(db, task_id)
+    assert task is not None
+    return task
+
+
+def traces(engine: Engine) -> list[str]:
+    with reading(engine) as db:
+        return [row.subject for row in audit.recent(db, 100)][::-1]
+
+
+def turns(*answers: bool) -> Callable[[], bool]:
+    """Answers that are given one after another, the last one for ever."""
+    left: Iterator[bool] = iter(answers)
+    return lambda: next(left, answers[-1])
+
+
+def test_a_task_is_run_to_its_end(engine: Engine, kind):
+    kind(nothing)
+    task_id = ask(engine)
+    beats: list[str] = []
+
+    assert run(engine, beat=beats.append)
+
+    task = read(engine, task_id)
+    assert (task.status, task.result, task.finished_at) == ("done", {"counted": 3}, later(5))
+    assert traces(engine) == ["1", "2", "3"]
+    assert beats == [f"count {task_id}: 33%", f"count {task_id}: 67%", f"count {task_id}: 100%"]
+
+
+def test_nothing_pending_is_said(engine: Engine):
+    assert not run(engine)
+
+
+def test_one_task_is_run_at_a_time(engine: Engine, kind):
+    kind(nothing)
+    first, second = ask(engine), ask(engine)
+    run(engine)
+
+    assert (read(engine, first).status, read(engine, second).status) == ("done", "pending")
+
+
+def test_a_draining_worker_takes_nothing_new(engine: Engine, kind):
+    kind(nothing)
+    task_id = ask(engine)
+
+    assert not run(engine, draining=lambda: True)
+    assert read(engine, task_id).attempts == 0
+
+
+def test_a_draining_worker_finishes_its_slice_and_another_goes_on(engine: Engine, kind):
+    kind(nothing)
+    task_id = ask(engine)
+    run(engine, draining=turns(False, True))
+    drained = read(engine, task_id)
+    run(engine, worker="w2")
+
+    assert (drained.status, drained.state, drained.attempts) == ("pending", {"done": 1}, 0)
+    assert (read(engine, task_id).status, read(engine, task_id).claimed_by) == ("done", "w2")
+    assert traces(engine) == ["1", "2", "3"]
+
+
+def test_a_cancelled_task_stops_between_two_slices(engine: Engine, kind):
+    kind(nothing)
+    task_id = ask(engine)
+
+    def cancel_now(_text: str) -> None:
+        with transaction(engine) as db:
+            tasks.request_cancel(db, task_id, later(1))
+
+    run(engine, beat=cancel_now)
+
+    assert read(engine, task_id).status == "cancelled"
+    assert traces(engine) == ["1"]
+
+
+def test_a_fault_fails_the_task_with_its_message_and_undoes_the_slice(engine: Engine, kind):
+    def fail_at_two(_db: Connection, _task: Task, state: dict) -> None:
+        if state["done"] == 2:
+            raise LimitExceeded("Too many candles.", cure="Ask for fewer.")
+
+    kind(fail_at_two)
+    task_id = ask(engine)
+
+    assert run(engine)
+
+    task = read(engine, task_id)
+    assert (task.status, task.error) == ("failed", "Too many candles. Ask for fewer.")
+    assert (task.state, traces(engine)) == ({"done": 1}, ["1"])
+
+
+def test_an_unforeseen_fault_ends_the_task_but_not_the_worker(engine: Engine, kind):
+    kind(lambda *_: 1 / 0)
+    task_id = ask(engine)
+
+    assert run(engine)
+    assert "ZeroDivisionError" in (read(engine, task_id).error or "")
+
+
+def test_a_task_of_a_kind_that_is_not_known_fails(engine: Engine):
+    task_id = ask(engine, kind="from_the_future")
+    run(engine)
+
+    assert "from_the_future" in (read(engine, task_id).error or "")
+
+
+def test_a_payload_that_slipped_past_the_door_fails_the_task(engine: Engine):
+    task_id = ask(engine, kind="drill", payload={"steps": -1})
+    run(engine)
+
+    assert read(engine, task_id).status == "failed"
+
+
+def test_when_something_is_unavailable_the_task_waits_and_the_worker_hears_of_it(engine: Engine, kind):
+    def away(*_: object) -> None:
+        raise Unavailable("The exchange does not answer.")
+
+    kind(away)
+    task_id = ask(engine)
+
+    with pytest.raises(Unavailable, match="exchange"):
+        run(engine)
+
+    task = read(engine, task_id)
+    assert (task.status, task.attempts, traces(engine)) == ("pending", 0, [])
+
+
+def test_a_claim_that_was_lost_undoes_the_slice(engine: Engine, kind):
+    """While it computed, it was thought dead, and another worker finished the task."""
+    other = []
+
+    def look(_db: Connection, _task: Task, state: dict, _now: datetime) -> dict:
+        if not other:
+            other.append("w2")
+            with transaction(engine) as db:
+                tasks.return_left_behind(db, now=later(10_000))
+            run(engine, worker="w2")
+        return state
+
+    kind(nothing)
+    counting = KINDS["count"]
+    KINDS["count"] = TaskKind("count", "strategy", "", counting.begin, counting.step, look)
+    task_id = ask(engine)
+
+    assert run(engine)
+
+    assert (read(engine, task_id).status, read(engine, task_id).claimed_by) == ("done", "w2")
+    assert traces(engine) == ["1", "2", "3"]
+
+
+def test_the_trace_id_of_the_request_is_bound_while_its_task_runs(engine: Engine, kind):
+    seen = []
+    kind(lambda *_: seen.append(trace_id.get()))
+    ask(engine, trace="abc")
+    run(engine)
+
+    assert seen == ["abc"] * 3
+    assert trace_id.get() is None
+
+
+def test_looking_keeps_no_writer_waiting(engine: Engine, kind):
+    def look(_db: Connection, _task: Task, state: dict, _now: datetime) -> dict:
+        with transaction(engine) as db:
+            audit.record(db, now=NOW, actor="somebody", action="else", subject="meanwhile")
+        return state
+
+    kind(nothing)
+    counting = KINDS["count"]
+    KINDS["count"] = TaskKind("count", "strategy", "", counting.begin, counting.step, look)
+    task_id = ask(engine)
+    run(engine)
+
+    assert read(engine, task_id).status == "done"
+    assert traces(engine).count("meanwhile") == 3
