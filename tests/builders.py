@@ -10,10 +10,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 from ops.broker import server_binary
 
 NOW = datetime(2026, 11, 21, 5, 0, 0, 123456, tzinfo=UTC)
 _T = TypeVar("_T")
+
+
+def lives(pid: int) -> bool:
+    """Whether this process still runs: one that ended, and that its parent has not yet collected, does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Valkey:

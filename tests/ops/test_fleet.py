@@ -28,7 +28,7 @@ from app.settings import ROOT, Settings, load
 from app.storage import tasks
 from app.storage.database import open_engine, reading
 from app.storage.tables import audit_log
-from tests.builders import wait_for
+from tests.builders import lives, wait_for
 
 pytestmark = pytest.mark.fleet
 SPECS = read_fleet(ROOT / "supervisord.conf")
@@ -295,7 +295,7 @@ def test_a_killed_supervisord_leaves_nothing_running_and_the_next_start_recovers
         os.kill(Supervisor(fleet.settings.supervisor_socket).pid(), signal.SIGKILL)
 
         assert fleet.command("start").returncode == 0
-        assert not [pid for pid in pids if pid and psutil.pid_exists(pid)]
+        assert not [pid for pid in pids if pid and lives(pid)]
         assert fleet.all_fresh()
     finally:
         fleet.remove()
@@ -318,6 +318,6 @@ def test_ctrl_c_in_the_foreground_drains_and_stops_everything():
             process.send_signal(signal.SIGINT)
 
             assert process.wait(timeout=60) == 0
-        assert not [pid for pid in pids if pid and psutil.pid_exists(pid)]
+        assert not [pid for pid in pids if pid and lives(pid)]
     finally:
         fleet.remove()

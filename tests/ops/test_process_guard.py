@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from app.host import heartbeat
 from app.host.supervisor import ProcessInfo, Supervisor
 from app.notify import outbox
 from app.settings import ROOT
-from tests.builders import wait_for
+from tests.builders import lives, wait_for
 
 pytestmark = pytest.mark.fleet
 
@@ -128,7 +127,7 @@ def ward() -> Iterator[Ward]:
 
 
 def gone(pid: int) -> Callable[[], bool]:
-    return lambda: not psutil.pid_exists(pid)
+    return lambda: not lives(pid)
 
 
 def test_a_frozen_process_is_told_and_replaced(ward: Ward):
