@@ -68,6 +68,10 @@ def played_telegram() -> Iterator[PlayedTelegram]:
             self.end_headers()
             self.wfile.write(body)
 
+        def do_GET(self) -> None:
+            played.paths.append(self.path)
+            self.send_error(404)
+
         def log_message(self, *_anything: object) -> None:
             """Say nothing on standard error."""
 

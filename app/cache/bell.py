@@ -16,7 +16,6 @@ from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.messaging import Producer
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeout
 
 TASK = "work"
 EXPIRES_S = 60  # a bell rung an hour ago wakes nobody: the worker has started afresh, or the sweep has rung again
@@ -105,18 +104,12 @@ class Bell:
             self._lock.release()
 
     def _on_channel(self, work: Callable[[Any], _T]) -> _T:
-        if self._channel is not None:
-            try:
-                return work(self._channel)
-            except RedisTimeout:
-                raise  # it had its second
-            except _BROKEN:
-                self._disconnect()  # the broker was restarted meanwhile: once more, on a new connection
-        self._connection = _connect(
-            self._url, transport_options={"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
-        )
-        self._connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
-        self._channel = self._connection.channel()
+        if self._channel is None:
+            self._connection = _connect(
+                self._url, transport_options={"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+            )
+            self._connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+            self._channel = self._connection.channel()
         return work(self._channel)
 
     def _disconnect(self) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -166,21 +167,21 @@ def test_a_poster_killed_at_any_moment_leaves_whole_notices_only(tmp_path: Path)
     script = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path; from app.notify import outbox\n"
         "for n in range(10**9):\n"
-        "    notice = outbox.Notice(f'n{n}', datetime(2026, 1, 1, tzinfo=UTC), 'info', 's', 'x' * 20_000)\n"
+        "    notice = outbox.Notice(f'n{n}', datetime(2026, 1, 1, tzinfo=UTC), 'info', 's', 'x' * 5_000_000)\n"
         "    outbox.post(Path(sys.argv[1]), notice); print(n, flush=True)\n"
     )
-    for turn in range(5):
+    for turn in range(12):
         folder = tmp_path / str(turn)
         with subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True) as poster:
             assert poster.stdout is not None
-            for _ in range(10 + turn):
-                poster.stdout.readline()
+            poster.stdout.readline()
+            time.sleep(turn * 0.004)  # somewhere within the next post
             poster.kill()
-            said = 9 + turn + len(poster.stdout.read().splitlines())
+            said = 1 + len(poster.stdout.read().splitlines())
         waiting = outbox.pending(folder)
 
         assert len(waiting) >= said
-        assert all(notice.text == "x" * 20_000 for notice in waiting)
+        assert all(notice.text == "x" * 5_000_000 for notice in waiting)
         assert not (folder / "damaged").exists()
 
 
