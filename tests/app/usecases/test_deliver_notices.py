@@ -211,6 +211,15 @@ def test_while_telegram_fails_the_attempts_become_rarer_and_nothing_is_lost(pers
     assert person.waiting == []
 
 
+def test_a_failure_holds_back_the_whole_round(person: Person):
+    person.telegram.plan = ["broken"] * 1_000
+    for number in range(3):
+        person.post(f"c{number}", f"{number}" * 3_000)  # one message each
+    person.rounds(100)
+
+    assert len(person.telegram.received) == 5  # after 0, 5, 15, 35 and 75 seconds
+
+
 def test_after_success_the_next_failure_waits_briefly_again(person: Person):
     person.telegram.plan = ["broken"] * 5
     person.post("one")
