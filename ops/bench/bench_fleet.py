@@ -123,9 +123,8 @@ def main() -> int:
                 f"{row['name']:<16} {row['pss_mb']:>7} {row['peak_mb']:>7} {row['ceiling_mb']:>8} {row['share']:>6.0%}"
             )
         total = figures["fleet_mb"]
-        print(
-            f"fleet after {args.minutes:g} minutes: {total} MB, peak {figures['fleet_peak_mb']} MB: {total / GOAL_MB:.0%} of {GOAL_MB}"
-        )
+        share = f"{total / GOAL_MB:.0%} of {GOAL_MB}"
+        print(f"fleet after {args.minutes:g} minutes: {total} MB, peak {figures['fleet_peak_mb']} MB: {share}")
     met = (
         figures["fleet_peak_mb"] < GOAL_MB
         and start_ok(figures)

@@ -14,7 +14,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -29,6 +31,7 @@ from app.storage import tasks
 from app.storage.database import open_engine, reading
 from app.storage.tables import audit_log
 from tests.builders import lives, wait_for
+from tests.conftest import Servers
 
 pytestmark = pytest.mark.fleet
 SPECS = read_fleet(ROOT / "supervisord.conf")
@@ -299,6 +302,26 @@ def test_a_killed_supervisord_leaves_nothing_running_and_the_next_start_recovers
         assert fleet.all_fresh()
     finally:
         fleet.remove()
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+def test_one_setting_each_moves_to_a_database_server_and_an_existing_redis(
+    kind: str, database_servers: Servers, valkey_url: str, tmp_path: Path
+):
+    with ExitStack() as stack:
+        url = database_servers.blank(kind, stack, tmp_path)
+        fleet = Fleet.in_a_new_place(FLOTILLA__DATABASE__URL=url, FLOTILLA__REDIS__URL=valkey_url)
+        stack.callback(fleet.remove)
+
+        started = fleet.command("start")
+        assert started.returncode == 0, started.stdout + started.stderr
+        examined = fleet.command("doctor", "--drill", "--json")
+
+        assert examined.returncode == 0, examined.stdout
+        assert fleet.reports()["broker"].state == "STOPPED"
+        status, answer = wait_for(lambda: fleet.ask("GET", "/health/ready"), within_s=5)
+        assert (status, answer["success"]) == (200, True), answer
+        assert fleet.command("ps").returncode == 0
 
 
 def test_ctrl_c_in_the_foreground_drains_and_stops_everything():
