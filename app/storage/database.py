@@ -94,12 +94,12 @@ def server_time(db: Connection) -> datetime:
 
 
 def shown_url(url: URL) -> str:
-    """The address without its password, for messages."""
-    where = url.database or "" if url.get_backend_name() == "sqlite" else f"{url.host or 'localhost'}"
-    if url.get_backend_name() == "sqlite":
-        return f"sqlite:///{where}"
+    """The address without user and password, for messages."""
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return f"sqlite:///{url.database or ''}"
     port = f":{url.port}" if url.port else ""
-    return f"{url.get_backend_name()}://{where}{port}/{url.database or ''}"
+    return f"{backend}://{url.host or 'localhost'}{port}/{url.database or ''}"
 
 
 def _options(url: URL, answer_s: int) -> dict[str, Any]:

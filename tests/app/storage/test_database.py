@@ -149,6 +149,17 @@ def test_a_server_that_is_away_is_unavailable_and_its_password_stays_secret(sche
     assert SECRET not in str(caught.value) + caught.value.cure
 
 
+def test_a_password_is_hidden_also_where_the_server_repeats_it(engine: Engine):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("A file asks for no password.")
+    careless = open_engine(engine.url.set(username=SECRET, password=SECRET).render_as_string(hide_password=False))
+    with pytest.raises(Unavailable) as caught, reading(careless):
+        pass
+
+    assert "***" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
 def test_a_server_that_says_nothing_is_unavailable_after_a_while(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("app.storage.database.CONNECT_S", 1)
     with socket.socket() as silent:
