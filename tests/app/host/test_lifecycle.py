@@ -25,7 +25,7 @@ time.sleep(60)
 
 
 def start(run_dir: Path, name: str = "monitor") -> subprocess.Popen[bytes]:
-    return subprocess.Popen(words(run_dir, name), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(words(run_dir, name), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def words(run_dir: Path, name: str = "monitor") -> list[str]:
@@ -50,7 +50,7 @@ def test_a_second_process_of_the_same_name_is_refused_with_the_cure(tmp_path: Pa
     with start(tmp_path) as first:
         wait_for(lambda: work(tmp_path) == "started", within_s=20)
         with start(tmp_path) as second:
-            _, said = second.communicate(timeout=20)
+            said, _ = second.communicate(timeout=20)
         first.terminate()
 
     assert second.returncode != 0
