@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from api import door, envelope
-from api.errors import STATUS, ErrorBody, Problem, status_of
+from api.errors import ErrorBody, Problem, status_of
 from api.routes.route import JSON, AnyRoute, File
-from app.errors import FlotillaError, InvalidInput, LimitExceeded, Misconfigured, RateLimited, Refused
+from app.errors import Conflict, FlotillaError, InvalidInput, LimitExceeded, NotFound, Refused, Unavailable
 
 _REF = "#/components/schemas/{name}"
 _AT = "2026-11-21T12:00:00.000+00:00"
@@ -24,13 +24,19 @@ _INTRO = (
     "Every JSON answer is `{success, data, timestamp}`; an error has `error` in place of `data`: a `code` and `type` that "
     "never change, a `message` that says what is wrong, `what_to_do`, and the `trace_id` that finds the request in the "
     "logs. Send `traceparent` (W3C) or `X-Trace-Id` to choose that id; `X-Trace-Id` of the answer repeats it. "
+    "Unknown paths (404) and wrong methods (405) are told in the same shape. "
     "Until there are accounts, only requests under a loopback address are answered."
 )
-# Statuses that the door gives by itself, with the error that they carry.
-_BY_THE_DOOR: dict[int, FlotillaError] = {
-    405: InvalidInput("/health/live does not answer POST.", cure="Use GET."),
-    413: LimitExceeded("The body is larger than 1 MB.", cure="Send less in one request."),
-    415: InvalidInput("The body is sent as 'text/plain'.", cure="Send Content-Type: application/json."),
+# What an error answer says of itself, and an example where the error's own words would say too little.
+_ERRORS: dict[int, tuple[str, FlotillaError]] = {
+    400: ("The input cannot be used; the message says what is allowed.", InvalidInput("lines must be a whole number.")),
+    403: ("A foreign host name, or a write from a page of another origin.", Refused()),
+    404: ("There is no such thing.", NotFound("There is no task 17.", cure="GET /api/system/tasks lists them.")),
+    409: ("Its present state does not allow this.", Conflict("Task 17 is already done.", cure="Nothing to cancel.")),
+    413: ("The body is larger than 1 MB.", LimitExceeded("The body is larger than 1 MB.")),
+    415: ("The body is not JSON.", InvalidInput("The body is sent as 'text/plain'.", cure="Send application/json.")),
+    500: ("Something went wrong inside Flotilla; the log tells what, under the trace id.", FlotillaError()),
+    503: ("Something that is needed does not answer just now.", Unavailable()),
 }
 
 
@@ -57,20 +63,15 @@ def document(routes: Sequence[AnyRoute], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": {str(status): _error_response(status) for status in error_statuses()},
+            "responses": {str(status): _error_response(status) for status in _ERRORS},
             "headers": {"X-Trace-Id": {"description": "Finds the request in the logs.", "schema": {"type": "string"}}},
         },
     }
 
 
-def error_statuses() -> list[int]:
-    """Every status that an error may have."""
-    return sorted({*STATUS.values(), *_BY_THE_DOOR})
-
-
 def errors_of(route: AnyRoute) -> list[int]:
     """The error statuses that this route may answer with."""
-    found = {403, 405, 500, *(status_of(kind) for kind in route.raises)}
+    found = {403, 500, *(status_of(kind) for kind in route.raises)}
     if route.method == "POST":
         found |= {400, 413, 415}
     if door.fields(route):
@@ -104,17 +105,18 @@ def _parameters(route: AnyRoute) -> list[dict[str, Any]]:
         if not in_path and route.method == "POST":
             continue
         place = {"name": name, "in": "path" if in_path else "query", "required": in_path or name in required}
-        text = {"description": schema["description"]} if "description" in schema else {}
-        made.append({**place, **text, "schema": _bare(schema)})
+        bare = _bare(schema)
+        text = {"description": bare.pop("description")} if "description" in bare else {}
+        made.append({**place, **text, "schema": bare})
     return made
 
 
 def _bare(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is left out rather than null."""
+    """The schema of a parameter, which is left out rather than null."""
     kinds = [kind for kind in schema.get("anyOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
-        return {key: value for key, value in schema.items() if key != "description"}
-    rest = {key: value for key, value in schema.items() if key not in {"anyOf", "description", "default"}}
+        return dict(schema)
+    rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
     bare: dict[str, Any] = kinds[0] | rest
     return bare
 
@@ -147,25 +149,13 @@ def _answer(route: AnyRoute, status: int) -> dict[str, Any]:
 
 
 def _error_response(status: int) -> dict[str, Any]:
-    error = _BY_THE_DOOR.get(status) or _typical(status)
+    said, error = _ERRORS[status]
     body = msgspec.to_builtins(Problem(status, error).body(_TRACE))
-    response: dict[str, Any] = {
-        "description": str(error),
-        "headers": {"X-Trace-Id": {"$ref": "#/components/headers/X-Trace-Id"}},
-        "content": {
-            JSON: {
-                "schema": {"$ref": "#/components/schemas/Error"},
-                "example": {"success": False, "error": body, "timestamp": _AT},
-            }
-        },
+    headers: dict[str, Any] = {"X-Trace-Id": {"$ref": "#/components/headers/X-Trace-Id"}}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+    content = {
+        "schema": {"$ref": "#/components/schemas/Error"},
+        "example": {"success": False, "error": body, "timestamp": _AT},
     }
-    if status in (429, 503):
-        response["headers"]["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
-    return response
-
-
-def _typical(status: int) -> FlotillaError:
-    if status == STATUS[RateLimited]:
-        return RateLimited(retry_after_s=5)
-    kinds = [kind for kind, own in STATUS.items() if own == status and kind is not Misconfigured]
-    return Refused("Requests for the host 'example.com' are not answered.") if kinds[0] is Refused else kinds[0]()
+    return {"description": said, "headers": headers, "content": {JSON: content}}

@@ -114,7 +114,7 @@ def _look_at_processes(call: Call[Nothing], found: Metrics) -> bool:
     deps = call.deps
     try:
         reports = fleet_report(deps.specs, deps.supervisor, deps.run_dir, call.now.timestamp())
-    except Unavailable:
+    except FlotillaError:
         return False
     for report in reports:
         name = report.name

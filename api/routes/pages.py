@@ -30,6 +30,7 @@ def openapi(_call: Call[Nothing]) -> Reply[File]:
 
 def _asset(name: str) -> Route[Nothing, File]:
     def serve(_call: Call[Nothing]) -> Reply[File]:
+        """Serve one file as it is."""
         return Reply(File(_read(name)))
 
     media = _MEDIA[name.rpartition(".")[2]]

@@ -70,16 +70,16 @@ class Status(Answer, frozen=True):
 class ServiceOrAll(Asks, frozen=True):
     """Which process; without one, all that do work."""
 
-    service: Annotated[str | None, Meta(max_length=50, description="The name of a process.")] = None
+    service: Annotated[str, Meta(max_length=50, description="The name of a process.")] | None = None
 
 
 class LogsAsked(Asks, frozen=True):
     """Which lines of the logs."""
 
     lines: Annotated[int, Meta(ge=1, le=1000, description="How many, the newest.")] = 50
-    process: Annotated[str | None, Meta(max_length=50, description="Of one process only.")] = None
+    process: Annotated[str, Meta(max_length=50, description="Of one process only.")] | None = None
     level: Annotated[Level | None, Meta(description="At least of this level.")] = None
-    trace_id: Annotated[str | None, Meta(pattern="^[A-Za-z0-9_-]{1,64}$", description="Of one request only.")] = None
+    trace_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$", description="Of one request only.")] | None = None
 
 
 class Logs(Answer, frozen=True):
@@ -136,7 +136,7 @@ def status(call: Call[Nothing]) -> Reply[Status]:
     wished: dict[str, str] = {}
     try:
         reports = fleet_report(deps.specs, deps.supervisor, deps.run_dir, call.now.timestamp())
-    except Unavailable as error:
+    except FlotillaError as error:
         problems.append(told(error))
     try:
         with reading(deps.engine) as db:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from app.domain.fleet import ProcessSpec
-from app.errors import FlotillaError, Unavailable
+from app.errors import FlotillaError
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor
 from app.storage.database import reading, schema_version
@@ -87,7 +87,7 @@ def _redis(redis: Redis) -> Check:
 def _fleet(supervisor: Supervisor, core: Sequence[ProcessSpec], run_dir: Path, now: datetime) -> list[Check]:
     try:
         reports = {report.name: report for report in fleet_report(core, supervisor, run_dir, now.timestamp())}
-    except Unavailable as error:
+    except FlotillaError as error:  # away, or just shutting down
         return [Check("supervisord", ok=False, state="away", detail=told(error))]
     up = Check("supervisord", ok=True, state="up", detail="It answers.")
     return [up, *(_process(spec, reports.get(spec.name)) for spec in core)]

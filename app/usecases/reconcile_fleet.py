@@ -30,7 +30,7 @@ class Reconciled:
 
 
 def reconcile(engine: Engine, supervisor: Supervisor, *, fleet: str, now: datetime) -> Reconciled:
-    """Make one pass. ``fleet`` names the run of supervisord. Raises Unavailable when it or the database is away."""
+    """Make one pass. ``fleet`` names the run of supervisord. Raises one of our errors when it or the database is away."""
     infos = {info.name: info for info in supervisor.processes()}
     rows = _rows(engine, infos, now)
     if _is_new(engine, fleet):

@@ -58,8 +58,10 @@ def _reached(row: ProcessRow, steered: Steered) -> bool:
         return False
     if steered.action == "stop":
         return row.actual in STOPPED
-    replaced = steered.action == "start" or row.pid != steered.before[row.name].pid
-    return row.actual == "RUNNING" and replaced
+    if steered.action == "start":
+        return row.actual == "RUNNING"
+    before = steered.before[row.name]
+    return row.actual == "RUNNING" and before.actual is not None and row.pid != before.pid
 
 
 def _wished(row: ProcessRow, action: Action) -> bool:

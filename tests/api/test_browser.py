@@ -1,0 +1,204 @@
+"""Both pages in a real browser: they show what is there, can be used by keyboard, and complain about nothing."""
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from werkzeug.serving import make_server
+
+from api.deps import Deps
+from api.main import create_app
+from app.notify import outbox
+from tests.api.conftest import Fleet
+from tests.builders import NOW
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+pytestmark = [
+    pytest.mark.fleet,
+    pytest.mark.skipif(
+        not CHROMIUM.exists() and not os.environ.get("CI"),
+        reason="There is no Chromium; on Debian: apt install chromium",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def address(steered: Deps) -> Iterator[str]:
+    """The application behind a socket."""
+    outbox.post(steered.notices_dir, outbox.Notice("n-1", NOW, "warning", "monitor", "<b>not bold</b> & told"))
+    server = make_server("127.0.0.1", 0, create_app(replace(steered, patience_s=5.0)), threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that must not complain."""
+    complaints: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            complaints.append(message.text)
+
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def test_the_first_page_shows_what_runs(page: Page, address: str, fleet: Fleet):
+    page.goto(address)
+
+    expect(page.locator("#ready")).to_have_text("ready")
+    for name in fleet.states():
+        line = page.locator("#processes tr", has_text=name)
+        expect(line).to_contain_text("running")
+        expect(line).to_contain_text("slept")
+    expect(page.locator("#checks tr", has_text="database")).to_contain_text("Schema 0001.")
+    expect(page.locator("#notices tr")).to_contain_text("<b>not bold</b> & told")
+    expect(page.locator("#facts")).to_contain_text("yes")
+    expect(page.locator("#problems")).to_be_hidden()
+    for name in ("API", "Health", "Metrics", "OpenAPI"):
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+
+
+def test_the_first_page_refreshes_itself(page: Page, address: str, fleet: Fleet):
+    page.goto(address)
+    line = page.locator("#processes tr", has_text="market-feed")
+    expect(line).to_contain_text("running")
+
+    fleet.supervisor.stop("market-feed")
+
+    try:
+        expect(line).to_contain_text("stopped", timeout=20_000)
+    finally:
+        fleet.supervisor.start("market-feed")
+    expect(line).to_contain_text("running", timeout=20_000)
+
+
+def test_the_api_page_explains_and_tries_an_operation(page: Page, address: str):
+    page.goto(f"{address}/docs")
+    page.locator("#get_api_system_logs > summary").click()
+    box = page.locator("#get_api_system_logs")
+    expect(box).to_contain_text("At least of this level.")
+
+    box.get_by_label("lines (optional)").fill("3")
+    box.get_by_label("level (optional)").select_option("WARNING")
+    box.get_by_role("button", name="Try it").click()
+
+    expect(box.locator(".result")).to_contain_text("GET /api/system/logs?lines=3&level=WARNING → 200")
+    expect(box.locator("form pre")).to_contain_text('"success": true')
+
+
+def test_the_api_page_sends_a_body_and_fills_in_a_path(page: Page, address: str):
+    page.goto(f"{address}/docs#post_api_system_tasks")
+    asked = page.locator("#post_api_system_tasks")
+    asked.get_by_role("button", name="Try it").click()
+    expect(asked.locator(".result")).to_contain_text("→ 202")
+
+    page.locator("#get_api_system_tasks_id > summary").click()
+    read = page.locator("#get_api_system_tasks_id")
+    read.get_by_label("id", exact=True).fill("1")
+    read.get_by_role("button", name="Try it").click()
+
+    expect(read.locator(".result")).to_contain_text("GET /api/system/tasks/1 → 200")
+    expect(read.locator("form pre")).to_contain_text('"kind": "drill"')
+
+
+def test_every_operation_opens_and_can_be_tried(page: Page, address: str):
+    page.goto(f"{address}/docs")
+    boxes = page.locator("details.operation")
+    expect(boxes.first).to_be_visible()
+
+    for number in range(boxes.count()):
+        box = boxes.nth(number)
+        box.locator("> summary").click()
+        expect(box.get_by_role("button", name="Try it")).to_be_visible()
+        box.locator("> summary").click()
+
+
+def test_the_api_page_works_by_keyboard(page: Page, address: str):
+    page.goto(f"{address}/docs")
+    expect(page.locator("details.operation").first).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the content")).to_be_focused()
+
+    page.locator("#get_health_live > summary").focus()
+    page.keyboard.press("Enter")
+    button = page.locator("#get_health_live").get_by_role("button", name="Try it")
+    expect(button).to_be_visible()
+    for _ in range(12):
+        if button.evaluate("button => button === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#get_health_live .result")).to_contain_text("→ 200")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_dark_room_gets_a_dark_page(browser: Browser, address: str, path: str):
+    shades = []
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        page.goto(f"{address}{path}")
+        shades.append(page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"))
+        context.close()
+
+    assert sum(shades[0]) > 600 > 200 > sum(shades[1])
+
+
+def test_the_pages_ask_nobody_else(page: Page, address: str):
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for path in ("/", "/docs"):
+        page.goto(f"{address}{path}", wait_until="networkidle")
+
+    assert asked
+    assert [url for url in asked if not url.startswith(address)] == []
+
+
+def test_the_first_page_says_plainly_what_is_away(browser: Browser, address: str, fleet: Fleet):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    expect(page.locator("#ready")).to_have_text("ready", timeout=20_000)
+
+    fleet.stop()
+    try:
+        expect(page.locator("#ready")).to_have_text("not ready", timeout=20_000)
+        expect(page.locator("#problems")).to_contain_text("supervisord does not answer")
+        expect(page.locator("#problems")).to_contain_text("make run")
+        page.route("**/api/**", lambda route: route.abort())
+        expect(page.locator("#ready")).to_have_text("no answer", timeout=20_000)
+        expect(page.locator("#problems")).to_contain_text("The API does not answer")
+    finally:
+        fleet.start()
+        context.close()
