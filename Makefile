@@ -7,7 +7,7 @@ ifdef EXCHANGES
 export FLOTILLA__FEED__EXCHANGES = $(EXCHANGES)
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup run start stop ps doctor logs worker test check fix bench lock clean
+.PHONY: help setup run start stop ps doctor logs worker test check fix bench lock schema clean
 
 ##@ Use
 help: ## Show this list
@@ -48,6 +48,8 @@ lock: $(BIN)/.installed-dev ## Write both locks anew from pyproject.toml
 		pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--extra dev --extra bench -c requirements.lock pyproject.toml -o requirements-dev.lock
+schema: setup ## Write the JSON schema of flotilla.toml anew from app/settings.py
+	@$(BIN)/python -c 'from app.settings import schema_text; print(schema_text(), end="")' > ops/config/flotilla.schema.json
 clean: ## Remove .venv and caches; ./var with all data stays
 	@rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
