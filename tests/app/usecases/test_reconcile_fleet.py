@@ -173,6 +173,32 @@ def test_a_wish_that_cannot_be_carried_out_is_noted_and_not_tried_forever(sqlite
     assert row(sqlite_engine, "monitor").note == "There is no process 'not-monitor'."
 
 
+@pytest.mark.parametrize(("action", "confirmed"), [("restart", 1), ("stop", 0), ("start", 0)])
+def test_only_a_restart_is_confirmed_before_it_is_done(
+    sqlite_engine: Engine, fleet: Fleet, action: Action, confirmed: int
+):
+    class Gone(Supervisor):
+        """The real one, which is gone as soon as something is asked of it: as when this very process is replaced."""
+
+        def start(self, name: str) -> None:
+            """Be gone."""
+            raise Unavailable
+
+        stop = start
+
+        def signal(self, name: str, signal: str) -> None:
+            """Be gone."""
+            raise Unavailable
+
+    turn(sqlite_engine, fleet)
+    wish(sqlite_engine, "monitor", action)
+
+    with pytest.raises(Unavailable):
+        reconcile(sqlite_engine, Gone(fleet.folder / "run" / "supervisor.sock"), fleet=fleet.run, now=NOW)
+
+    assert row(sqlite_engine, "monitor").applied_revision == confirmed
+
+
 def test_a_note_goes_when_the_next_wish_is_carried_out(sqlite_engine: Engine, fleet: Fleet):
     turn(sqlite_engine, fleet)
     with transaction(sqlite_engine) as db:
