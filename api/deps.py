@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -14,6 +15,20 @@ from app.host.metrics import Metrics
 from app.host.probes import HostSample
 from app.host.supervisor import Supervisor
 from app.settings import Settings
+
+T = TypeVar("T")
+
+
+class Apart(Protocol):
+    """Does what neither waits for a socket nor ends soon, such as reading long files, where it holds up nobody."""
+
+    def __call__(self, work: Callable[[], T], /) -> T:
+        """Do it and come back with its result."""
+
+
+def here(work: Callable[[], T], /) -> T:
+    """Do it in place: right wherever each request has a thread of its own."""
+    return work()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +48,5 @@ class Deps:
     now: Callable[[], datetime]
     host: Callable[[], HostSample]
     draining: Callable[[], bool]
+    apart: Apart = here
     patience_s: float = 3.0  # how long a request waits for a process to do as wished, before it answers 202

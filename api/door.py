@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from flask import Request
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from api.errors import nearest
 from api.routes.route import JSON, AnyRoute, Asks
@@ -100,6 +100,8 @@ def _query(request: Request) -> dict[str, Any]:
 
 def _body(request: Request) -> dict[str, Any]:
     body = request.get_data(cache=False)
+    if len(body) > MAX_BODY:  # one that comes in pieces says its length only at the end
+        raise RequestEntityTooLarge
     if not body.strip():
         return {}
     if request.mimetype != JSON:

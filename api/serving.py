@@ -8,6 +8,8 @@ import resource
 import socket
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from flask import Flask
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from api.deps import Deps
+from api.deps import Deps, T
 from api.main import create_app
 from api.parts import open_deps
 from app.errors import FlotillaError
@@ -39,7 +41,7 @@ def run() -> None:
     """Serve until asked to drain."""
     settings = load(os.environ)
     life = lifecycle.begin(NAME, settings.run_dir, level=settings.log.level)
-    deps = open_deps(settings, draining=life.draining.is_set)
+    deps = replace(open_deps(settings, draining=life.draining.is_set), apart=_in_a_thread)
     server = Server((settings.api.host, settings.api.port), create_app(deps), connections=_room_for_connections())
     server.start()
     _log.info("serving at %s", settings.address)
@@ -54,6 +56,24 @@ def run() -> None:
     deps.engine.dispose()
     _log.info("ended", extra={"requests_cut_off": server.in_flight})
     sys.exit(1 if broken else 0)
+
+
+def _in_a_thread(work: Callable[[], T], /) -> T:
+    """Work that never waits for a socket would stop all greenlets; in a real thread they go on beside it."""
+    failed: list[Exception] = []
+
+    def attempt() -> T | None:
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001 - it is raised again below, where the request is answered
+            failed.append(error)
+            return None
+
+    done: Any = gevent.get_hub().threadpool.apply(attempt)
+    if failed:
+        raise failed[0]
+    result: T = done
+    return result
 
 
 class Server(WSGIServer):  # type: ignore[misc]  # gevent's classes carry no types

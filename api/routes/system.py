@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from typing import Annotated, Any, Literal
 
@@ -182,8 +182,9 @@ def read_logs(call: Call[LogsAsked]) -> Reply[Logs]:
     """Read the newest lines of one process' log, or of all together."""
     asked = call.asks
     process = None if asked.process is None else steering.known(call.deps, asked.process)
-    found = logs.tail(call.deps.log_dir, process, asked.lines, level=asked.level, trace=asked.trace_id)
-    return Reply(Logs(found))
+    folder = call.deps.log_dir
+    tail = partial(logs.tail, folder, process, asked.lines, level=asked.level, trace=asked.trace_id)
+    return Reply(Logs(call.deps.apart(tail)))
 
 
 def read_audit(call: Call[Limit]) -> Reply[Audit]:
@@ -195,7 +196,7 @@ def read_audit(call: Call[Limit]) -> Reply[Audit]:
 
 def read_notices(call: Call[Limit]) -> Reply[Notices]:
     """Read what a person was told."""
-    found = outbox.recent(call.deps.notices_dir, call.asks.limit)
+    found = call.deps.apart(partial(outbox.recent, call.deps.notices_dir, call.asks.limit))
     return Reply(Notices([msgspec.convert(notice, NoticeView, from_attributes=True) for notice in found]))
 
 

@@ -146,6 +146,51 @@ def test_a_request_that_waits_for_a_database_server_holds_up_no_other(
     assert waiting == [202]
 
 
+def test_reading_long_logs_holds_up_no_other_request(start: Start):
+    app = start()
+    (app.folder / "log").mkdir()
+    line = json.dumps({"at": "2026-11-21T05:00:00+00:00", "level": "INFO", "process": "monitor", "message": "x" * 100})
+    (app.folder / "log" / "monitor.jsonl").write_text(f"{line}\n" * 300_000)
+    found: list[tuple[int, Any]] = []
+    reader = threading.Thread(target=lambda: found.append(app.call("GET", "/api/system/logs?trace_id=nowhere")))
+
+    reader.start()
+    answered = 0
+    while not found:
+        answered += app.call("GET", "/health/live")[0] == 200
+    reader.join()
+
+    assert found[0][0] == 200
+    assert found[0][1]["data"]["logs"] == []
+    assert answered > 10  # while one file was read; in one thread it would be one or two
+
+
+def test_an_error_in_a_thread_is_told_like_any_other(start: Start):
+    app = start()
+    (app.folder / "log").mkdir()
+    (app.folder / "log" / "monitor.jsonl").mkdir()  # cannot be read
+
+    status, body = app.call("GET", "/api/system/logs?process=monitor")
+
+    assert (status, body["error"]["type"]) == (500, "FlotillaError")
+    assert all("at" in line for line in app.log())  # no traceback past the log
+
+
+def test_a_body_in_pieces_is_limited_too(start: Start):
+    app = start()
+    with socket.create_connection(("127.0.0.1", app.port), timeout=20) as connection:
+        head = (
+            "POST /api/system/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close"
+        )
+        connection.sendall(f"{head}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        for _ in range(20):
+            connection.sendall(b"186a0\r\n" + b" " * 100_000 + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+
+        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    assert app.answers()
+
+
 def test_a_request_in_flight_is_finished_before_the_end(start: Start):
     app = start()
     body = json.dumps({"kind": "drill", "payload": {"steps": 1, "step_ms": 0}}).encode()
