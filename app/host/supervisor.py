@@ -12,7 +12,7 @@ from xml.parsers.expat import ExpatError
 from app.errors import Conflict, NotFound, Unavailable
 
 ALIVE = frozenset({"STARTING", "RUNNING", "STOPPING"})
-_BAD_NAME, _NOT_RUNNING, _ALREADY_STARTED = 10, 70, 60
+_SHUTTING_DOWN, _BAD_NAME, _NOT_RUNNING, _ALREADY_STARTED = 6, 10, 70, 60
 _SOCKET_PATH_LIMIT = 90  # the kernel allows 107; supervisord appends its pid while binding
 
 
@@ -95,6 +95,8 @@ class Supervisor:
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == forgive:
                 return None
+            if fault.faultCode == _SHUTTING_DOWN:
+                raise Unavailable("supervisord is stopping the fleet.", cure="Start it again: make run") from fault
             if fault.faultCode == _BAD_NAME:
                 raise NotFound(
                     f"There is no process {args[0]!r}.", cure="`flotilla ps` lists the processes."

@@ -6,6 +6,7 @@ another one wrote in between, while one that says so at the start waits its turn
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -30,6 +31,7 @@ from app.storage.types import SUM_ON_SQLITE, ExactSum, UtcDateTime, to_json
 BUSY_S = 5  # how long a write waits for another one before it says that the database is busy
 CONNECT_S = 5
 ANSWER_S = 8  # for one statement: a process that waits for longer would itself be taken for stuck
+_LOOK_AGAIN_S = 0.01
 _WRITES = "flotilla_writes"
 _SQLITE = {
     "journal_mode": "WAL",
@@ -136,7 +138,25 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(db: Connection) -> None:
-    db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get(_WRITES) else "BEGIN")
+    if not db.get_execution_options().get(_WRITES):
+        db.exec_driver_sql("BEGIN")
+        return
+    # SQLite's own waiting would hold up the whole process; this lets the other greenlets of main-app go on meanwhile.
+    connection: Any = db.connection.driver_connection
+    connection.execute("PRAGMA busy_timeout = 0").close()
+    try:
+        for _ in range(round(BUSY_S / _LOOK_AGAIN_S)):
+            try:
+                connection.execute("BEGIN IMMEDIATE").close()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+                time.sleep(_LOOK_AGAIN_S)
+            else:
+                return
+        db.exec_driver_sql("BEGIN IMMEDIATE")  # once more: what it raises is told in our own words
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {_SQLITE['busy_timeout']}").close()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ A worker that was stopped, thought dead and comes back finds its token gone: wha
 from dataclasses import fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Update, and_, case, func, select, true, update
+from sqlalchemy import Connection, Update, and_, bindparam, case, func, select, true, update
 
 from app.domain.tasks import LEASE_S, MAX_ATTEMPTS, Slice, Status, Task
 from app.errors import Conflict, NotFound
@@ -14,6 +14,9 @@ from app.storage.insert import insert_row
 from app.storage.tables import tasks
 
 _COLUMNS = [tasks.c[field.name] for field in fields(Task)]
+_ONE = select(*_COLUMNS).where(
+    tasks.c.id == bindparam("task_id")
+)  # made once: it is read twice a slice and by every poller
 _LONGEST_ERROR = 4000  # characters; MySQL's TEXT ends at 65 535 bytes
 _UNCLAIMED = {"claim_token": None, "lease_until": None}
 
@@ -35,7 +38,7 @@ def ask(
 
 def get(db: Connection, task_id: int) -> Task | None:
     """Read one task."""
-    row = db.execute(select(*_COLUMNS).where(tasks.c.id == task_id)).one_or_none()
+    row = db.execute(_ONE, {"task_id": task_id}).one_or_none()
     return None if row is None else Task(*row)
 
 

@@ -146,6 +146,31 @@ def test_a_request_that_waits_for_a_database_server_holds_up_no_other(
     assert waiting == [202]
 
 
+def test_a_request_that_waits_for_sqlites_only_writer_holds_up_no_other(start: Start, sqlite_url: str):
+    engine = open_engine(sqlite_url)
+    app = start()
+    waiting: list[int] = []
+    callers = [
+        threading.Thread(
+            target=lambda: waiting.append(app.call("POST", "/api/control/systemd/stop", {"service": "market-feed"})[0])
+        )
+        for _ in range(3)
+    ]
+    with transaction(engine):
+        for caller in callers:
+            caller.start()
+        time.sleep(0.5)
+        others = [app.call("GET", "/health/live", within_s=2)[0] for _ in range(20)]
+        still_waiting = not waiting
+    for caller in callers:
+        caller.join()
+    engine.dispose()
+
+    assert others == [200] * 20
+    assert still_waiting
+    assert waiting == [202, 202, 202]
+
+
 def test_reading_long_logs_holds_up_no_other_request(start: Start):
     app = start()
     (app.folder / "log").mkdir()
