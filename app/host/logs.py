@@ -80,7 +80,7 @@ def tail(
     for path in paths:
         wanted = (
             entry
-            for entry in _backwards(path)
+            for entry in _backwards(path, trace)
             if (not allowed or entry["level"] in allowed) and (not trace or entry.get("trace_id") == trace)
         )
         found += reversed(list(islice(wanted, lines)))
@@ -88,12 +88,17 @@ def tail(
     return found[-lines:]
 
 
-def _backwards(path: Path) -> Iterator[dict[str, Any]]:
-    """Entries from the newest to the oldest, through the rotated files ``.1``, ``.2`` ... too."""
+def _backwards(path: Path, containing: str | None) -> Iterator[dict[str, Any]]:
+    """Entries from the newest to the oldest, through the rotated files ``.1``, ``.2`` ... too.
+
+    A line without the text ``containing`` is not even parsed: a trace is a few lines among hundreds of thousands.
+    """
     rotated = sorted(path.parent.glob(f"{path.name}.*"), key=lambda old: int(re.sub(r"\D", "", old.suffix) or 0))
     at = ""
     for file in (path, *rotated):
         for line in _lines_backwards(file):
+            if containing and containing not in line:
+                continue
             entry = _entry(line, path.name.removesuffix(".jsonl"))
             at = entry["at"] = str(entry.get("at") or at)  # a line without a time belongs to the one written after it
             yield entry
