@@ -1,0 +1,164 @@
+"""The `flotilla` command where no fleet runs: answers, exit codes and refusals."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.settings import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA")}
+        env |= {"FLOTILLA__STATE__DIR": str(tmp_path), "FLOTILLA__API__PORT": "1"} | more
+        words = (sys.executable, "-m", "ops", *words)
+        return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    return command
+
+
+def error(said: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    found: dict[str, str] = json.loads(said.stdout)["error"]
+    return found
+
+
+def test_ps_without_a_fleet_says_how_to_start_one(run: Run):
+    said = run("ps")
+
+    assert said.returncode == 3
+    assert "make run" in said.stderr
+    assert said.stdout == ""
+
+
+def test_json_may_stand_before_or_after_the_command(run: Run):
+    after, before = run("ps", "--json"), run("--json", "ps")
+
+    assert (after.returncode, before.returncode) == (3, 3)
+    assert error(after) == error(before)
+    assert error(after)["what_to_do"]
+
+
+def test_an_unusable_setting_is_exit_4_and_names_the_setting(run: Run):
+    said = run("ps", "--json", FLOTILLA__API__PORT="no")
+
+    assert said.returncode == 4
+    assert "FLOTILLA__API__PORT" in error(said)["message"]
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["ps", "--nonsense"], ["logs", "-n", "0"], ["logs", "-n", "many"]])
+def test_a_wrong_command_line_is_exit_2(run: Run, words: list[str]):
+    said = run(*words)
+
+    assert said.returncode == 2
+    assert "usage:" in said.stderr
+
+
+def test_show_config_hides_every_secret(run: Run):
+    said = run("show-config", "--json", FLOTILLA__DATABASE__URL="postgresql://me:s3cret@db/flotilla")
+
+    assert said.returncode == 0
+    assert "s3cret" not in said.stdout
+    assert json.loads(said.stdout)["database"]["url"] == "postgresql://me:********@db/flotilla"
+
+
+def test_migrate_brings_an_empty_place_up_to_date_and_then_has_nothing_to_do(run: Run):
+    before = run("migrate", "--check", "--json")
+    first, second = run("migrate", "--json"), run("migrate", "--json")
+    after = run("migrate", "--check", "--json")
+
+    assert (before.returncode, json.loads(before.stdout)["state"]) == (1, "empty")
+    assert (first.returncode, json.loads(first.stdout)["before"]) == (0, None)
+    assert json.loads(second.stdout)["before"] == json.loads(second.stdout)["schema"]
+    assert (after.returncode, json.loads(after.stdout)["state"]) == (0, "current")
+
+
+def test_the_doctor_of_a_new_place_finds_nothing_bad_but_the_missing_schema(run: Run):
+    said = run("doctor", "--json")
+
+    bad = [finding for finding in json.loads(said.stdout) if finding["verdict"] == "bad"]
+    assert (said.returncode, [finding["what"] for finding in bad]) == (1, ["migrations"])
+    assert "flotilla migrate" in bad[0]["what_to_do"]
+
+
+def test_the_doctor_says_when_the_database_was_made_by_a_newer_version(run: Run, tmp_path: Path):
+    run("migrate")
+    with sqlite3.connect(tmp_path / "flotilla.db") as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+    db.close()
+
+    said = run("doctor", "--json")
+
+    found = next(finding for finding in json.loads(said.stdout) if finding["what"] == "migrations")
+    assert (said.returncode, found["verdict"], found["what_to_do"]) == (1, "bad", "Update Flotilla.")
+
+
+def test_the_doctor_finds_a_damaged_database(run: Run, tmp_path: Path):
+    run("migrate")
+    path = tmp_path / "flotilla.db"
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 20_000)
+    for left in tmp_path.glob("flotilla.db-*"):
+        left.unlink()
+
+    said = run("doctor", "--json")
+
+    assert said.returncode == 1
+    assert [f["verdict"] for f in json.loads(said.stdout) if f["what"] == "database"] == ["bad"]
+
+
+def test_logs_of_a_process_that_does_not_exist_name_those_that_do(run: Run):
+    said = run("logs", "moniter")
+
+    assert said.returncode == 2
+    assert "monitor" in said.stderr
+
+
+def test_logs_can_be_cut_off_by_the_reader(run: Run, tmp_path: Path):
+    (tmp_path / "log").mkdir()
+    line = json.dumps({"at": "2026-11-21T05:00:00+00:00", "level": "INFO", "process": "monitor", "message": "x" * 99})
+    (tmp_path / "log" / "monitor.jsonl").write_text(f"{line}\n" * 10_000, encoding="utf-8")
+    env = os.environ | {"FLOTILLA__STATE__DIR": str(tmp_path)}
+
+    said = subprocess.run(
+        f"'{sys.executable}' -m ops logs -n 10000 | head -n 1",
+        shell=True,
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.stderr == ""
+    assert said.stdout.count("\n") == 1
+
+
+def test_stop_without_a_fleet_is_not_an_error(run: Run):
+    said = run("stop")
+
+    assert said.returncode == 0
+    assert "does not run" in said.stdout
+
+
+def test_a_state_folder_whose_sockets_would_not_fit_is_refused_with_the_cure(run: Run, tmp_path: Path):
+    said = run("start", FLOTILLA__STATE__DIR=str(tmp_path / ("x" * 90)))
+
+    assert said.returncode == 4
+    assert "FLOTILLA__STATE__DIR" in said.stderr
+
+
+def test_a_process_that_does_not_exist_cannot_be_run_alone(run: Run):
+    said = subprocess.run(
+        [sys.executable, "-m", "ops.alone", "moniter"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert said.returncode == 1
+    assert "monitor" in said.stderr
