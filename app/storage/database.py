@@ -28,9 +28,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from app.errors import FlotillaError, InvalidInput, Misconfigured, Unavailable
 from app.storage.types import SUM_ON_SQLITE, ExactSum, UtcDateTime, to_json
 
-BUSY_S = 5  # how long a write waits for another one before it says that the database is busy
-CONNECT_S = 5
-ANSWER_S = 8  # for one statement: a process that waits for longer would itself be taken for stuck
+# A process that is silent for 10 s is taken for stuck. So that a database that hangs is not blamed on those who use it, the
+# longest turn stays below that: a statement that finds out whether a kept connection still lives, and connecting anew.
+BUSY_S = 3  # how long a write waits for another one, or for a connection, before it says that the database is busy
+LOCK_S = 2  # the same on a server: shorter than ANSWER_S, so that it is the server that says what was waited for
+CONNECT_S = 2
+ANSWER_S = 3  # for one statement
 _LOOK_AGAIN_S = 0.01
 _WRITES = "flotilla_writes"
 _SQLITE = {
@@ -42,10 +45,10 @@ _SQLITE = {
     "journal_size_limit": 16 * 1024 * 1024,
 }
 _MYSQL = (
-    f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {BUSY_S}, "
+    f"SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {LOCK_S}, "
     "sql_mode = 'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
-_POSTGRESQL = f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={BUSY_S}s"
+_POSTGRESQL = f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={LOCK_S}s"
 
 
 def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> Engine:
@@ -64,6 +67,11 @@ def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> En
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    if engine.dialect.name == "postgresql":
+        from app.storage.postgresql import PatientConnection
+
+        opener = PatientConnection.opener(answer_s)
+        event.listen(engine, "do_connect", lambda _dialect, _record, args, options: opener.connect(*args, **options))
     return engine
 
 

@@ -50,6 +50,7 @@ def run_next(
     except _ClaimLost:
         _log.warning("task %d was taken over by another worker; nothing of the last slice was kept", task.id)
     except Unavailable:
+        beat("waiting for the database")  # two waits in a row would otherwise be one long silence
         with suppress(Unavailable), transaction(engine) as db:
             tasks.release(db, task.id, _token(task), now())
         raise

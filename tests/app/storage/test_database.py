@@ -2,9 +2,11 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import Engine, func, insert, make_url, select, text
 
@@ -83,7 +85,7 @@ def test_sqlite_keeps_to_its_rules(sqlite_engine: Engine):
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
 
-    assert found == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 5000}
+    assert found == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1, "busy_timeout": 3000}
 
 
 def test_writers_that_read_first_wait_for_each_other(engine: Engine):
@@ -196,6 +198,91 @@ def test_a_connection_that_is_cut_off_in_the_middle_is_unavailable(engine: Engin
         db.execute(text("KILL connection_id()" if mysql else "SELECT pg_terminate_backend(pg_backend_pid())"))
 
     assert records(engine) == 0
+
+
+@contextmanager
+def frozen(engine: Engine) -> Iterator[None]:
+    """The server hangs: its processes are stopped, while the system still accepts connections for them."""
+    with reading(engine) as db:
+        mysql = engine.dialect.name == "mysql"
+        told = db.execute(text("SELECT @@pid_file" if mysql else "SELECT pg_backend_pid()")).scalar_one()
+    try:
+        server = psutil.Process(int(Path(told).read_text())) if mysql else psutil.Process(told).parent()
+    except (OSError, psutil.Error):
+        server = None
+    if server is None or server.name() not in ("mariadbd", "mysqld", "postgres"):
+        pytest.skip("The server runs elsewhere.")
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def gives_up(turn: Callable[[], object]) -> threading.Event:
+    """Begin a turn that must end as unavailable; the event says that it did."""
+    seen = threading.Event()
+
+    def attempt() -> None:
+        with suppress(Unavailable):
+            turn()
+            return
+        seen.set()
+
+    threading.Thread(target=attempt, daemon=True).start()
+    return seen
+
+
+GUARD_S = 9  # the guard replaces who is silent for 10
+
+
+def test_a_server_that_hangs_is_unavailable_before_the_guard_takes_its_caller_for_stuck(engine: Engine):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("A file has no server.")
+    with frozen(engine):
+        assert gives_up(lambda: records(engine)).wait(GUARD_S)
+
+    record(engine)
+    assert records(engine) == 1
+
+
+def test_a_server_that_hangs_in_the_middle_is_unavailable_too(engine: Engine):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("A file has no server.")
+
+    begun, hangs = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with transaction(engine) as db:
+            db.execute(text("SELECT 1"))
+            begun.set()
+            hangs.wait()
+            audit.record(db, now=NOW, actor="a", action="b", subject="c")
+
+    gave_up = gives_up(write)
+    begun.wait()
+    with frozen(engine):
+        hangs.set()
+        assert gave_up.wait(GUARD_S)
+
+    assert records(engine) == 0
+
+
+def test_a_locked_file_is_unavailable_before_the_guard_takes_its_caller_for_stuck(sqlite_engine: Engine):
+    with transaction(sqlite_engine):
+        assert gives_up(lambda: record(sqlite_engine)).wait(GUARD_S / 2)  # a worker waits twice: it gives its task back
+
+
+def test_whoever_changes_tables_may_take_longer(engine: Engine):
+    if engine.dialect.name == "sqlite":
+        pytest.skip("A file has no server.")
+    patient = open_engine(engine.url.render_as_string(hide_password=False), answer_s=60)
+    with reading(patient) as db:
+        db.execute(text("SELECT sleep(5)" if engine.dialect.name == "mysql" else "SELECT pg_sleep(5)"))
+    patient.dispose()
 
 
 def test_a_folder_that_is_not_there_is_unavailable_with_a_cure(tmp_path: Path):

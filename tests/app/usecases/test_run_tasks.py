@@ -183,6 +183,21 @@ def test_when_something_is_unavailable_the_task_waits_and_the_worker_hears_of_it
     assert (task.status, task.attempts, traces(engine)) == ("pending", 0, [])
 
 
+def test_before_the_task_is_given_back_a_worker_shows_that_it_lives(engine: Engine, kind):
+    """The slice has waited for the database, and giving back waits for it again."""
+    seen: list[tuple[str, str]] = []
+
+    def away(*_: object) -> None:
+        raise Unavailable("The database does not answer.")
+
+    kind(away)
+    task_id = ask(engine)
+    with pytest.raises(Unavailable):
+        run(engine, beat=lambda text: seen.append((text, read(engine, task_id).status)))
+
+    assert seen == [("waiting for the database", "running")]
+
+
 def test_a_claim_that_was_lost_undoes_the_slice(engine: Engine, kind):
     """While it computed, it was thought dead, and another worker finished the task."""
     other = []
