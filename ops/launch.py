@@ -16,12 +16,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 
 from app.errors import Conflict, FlotillaError, Misconfigured, Unavailable
-from app.host import fleet_file, heartbeat
+from app.host import fleet_file, lifecycle
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor, socket_path_fits
 from app.settings import ROOT, Settings
@@ -42,17 +41,17 @@ def run(settings: Settings, say: Say) -> int:
         signal.signal(number, lambda received, _frame: asked.append(received))
     supervisord = _begin(settings, say)
     supervisor = Supervisor(settings.supervisor_socket)
+    ready = False
     try:
         ready = _wait_until_ready(settings, supervisor, supervisord, say, cancelled=lambda: bool(asked))
         while ready and not asked and supervisord.poll() is None:
             time.sleep(_POLL_S)
     finally:
         ended_by_itself = supervisord.poll() is not None and not asked
-        _stop(settings, supervisord.pid, say)
+        _stop(settings, psutil.Process(supervisord.pid), say)
     if ended_by_itself:
         say(f"supervisord ended by itself; its last words are in {settings.log_dir / 'supervisord.log'}")
-        return 1
-    return 0
+    return 0 if asked or (ready and not ended_by_itself) else 1
 
 
 def start(settings: Settings, say: Say) -> int:
@@ -61,21 +60,29 @@ def start(settings: Settings, say: Say) -> int:
     if not _wait_until_ready(
         settings, Supervisor(settings.supervisor_socket), supervisord, say, cancelled=lambda: False
     ):
-        _stop(settings, supervisord.pid, say)
+        _stop(settings, psutil.Process(supervisord.pid), say)
         return 1
     return 0
 
 
 def stop(settings: Settings, say: Say) -> int:
     """Drain and stop everything."""
-    try:
-        pid = Supervisor(settings.supervisor_socket).pid()
-    except Unavailable:
+    if (supervisord := _running(settings)) is None:
         _end_orphans(settings, say)
         say(f"Flotilla does not run in {settings.state_dir}.")
-        return 0
-    _stop(settings, pid, say)
+    else:
+        _stop(settings, supervisord, say)
     return 0
+
+
+def _running(settings: Settings) -> psutil.Process | None:
+    """This state folder's supervisord, also one that is too busy to answer. Its pid file outlives a `kill -9`."""
+    try:
+        found = psutil.Process(int((settings.run_dir / "supervisord.pid").read_text(encoding="ascii")))
+        mine = "supervisor.supervisord" in found.cmdline() and found.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return found if mine else None
 
 
 def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
@@ -94,7 +101,10 @@ def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
             + ("" if before == after else f" (was {before or 'empty'})")
         )
         say(f"broker         {'Valkey of our own' if settings.embedded_broker else 'the Redis of your setting'}")
-        return _supervisord(settings)
+        supervisord = _supervisord(settings)
+        while supervisord.poll() is None and _running(settings) is None:
+            time.sleep(_POLL_S / 4)  # until its pid file stands: a second start must see it
+        return supervisord
 
 
 def _supervisord(settings: Settings) -> subprocess.Popen[bytes]:
@@ -167,14 +177,16 @@ def _ready(settings: Settings) -> bool:
         return False
 
 
-def _stop(settings: Settings, pid: int, say: Say) -> None:
+def _stop(settings: Settings, supervisord: psutil.Process, say: Say) -> None:
     """Ask supervisord to drain and stop all, and wait; what has not ended within all graces together is ended hard."""
     say("draining and stopping every process")
-    with contextlib.suppress(FlotillaError):
+    try:
         Supervisor(settings.supervisor_socket).shutdown()
+    except FlotillaError:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisord.terminate()  # the same wish by another way
     graces_s = sum(spec.grace_s for spec in fleet_file.read_fleet(FLEET_FILE))
     with contextlib.suppress(psutil.NoSuchProcess):
-        supervisord = psutil.Process(pid)
         try:
             supervisord.wait(timeout=graces_s)
         except psutil.TimeoutExpired:
@@ -187,29 +199,18 @@ def _stop(settings: Settings, pid: int, say: Say) -> None:
 def _end_orphans(settings: Settings, say: Say) -> None:
     """End what a killed supervisord left behind: only processes that hold this state folder's lock under that name."""
     for spec in fleet_file.read_fleet(FLEET_FILE):
-        beat = heartbeat.read(settings.run_dir, spec.name)
-        if beat is None or not _locked(settings.run_dir / f".{spec.name}.lock"):
+        pid = lifecycle.holder(settings.run_dir, spec.name)
+        if pid is None:
             continue
         with contextlib.suppress(psutil.NoSuchProcess):
-            orphan = psutil.Process(beat.pid)
-            say(f"{spec.name:<14} was left behind by an earlier fleet (pid {beat.pid}); ending it")
+            orphan = psutil.Process(pid)
+            say(f"{spec.name:<14} was left behind by an earlier fleet (pid {pid}); ending it")
             orphan.terminate()
             try:
                 orphan.wait(timeout=spec.grace_s)
             except psutil.TimeoutExpired:
                 orphan.kill()
                 orphan.wait(timeout=5)
-
-
-def _locked(path: Path) -> bool:
-    try:
-        with path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 @contextlib.contextmanager
@@ -220,10 +221,9 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict(f"Flotilla is just being started in {settings.state_dir}.", cure="Wait for it.") from None
-        with contextlib.suppress(Unavailable):
-            pid = Supervisor(settings.supervisor_socket).pid()
+        if supervisord := _running(settings):
             raise Conflict(
-                f"Flotilla already runs in {settings.state_dir} (supervisord is pid {pid}).",
+                f"Flotilla already runs in {settings.state_dir} (supervisord is pid {supervisord.pid}).",
                 cure="Use it, stop it with `make stop`, or give this one another FLOTILLA__STATE__DIR and FLOTILLA__API__PORT.",
             )
         yield
@@ -275,10 +275,12 @@ def say_on(stream_is_json: bool) -> Say:
     """How steps are told: sentences with the seconds since the start on standard output, or JSON lines."""
     began = time.monotonic()
 
-    def sentence(text: str) -> None:
-        print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
+    def say(text: str) -> None:
+        after_s = time.monotonic() - began
+        step = (
+            json.dumps({"after_s": round(after_s, 1), "step": text}) if stream_is_json else f"[{after_s:5.1f} s] {text}"
+        )
+        with contextlib.suppress(OSError):  # a closed terminal or pipe must not keep us from stopping the fleet
+            print(step, flush=True)
 
-    def line(text: str) -> None:
-        print(json.dumps({"after_s": round(time.monotonic() - began, 1), "step": text}), flush=True)
-
-    return line if stream_is_json else sentence
+    return say

@@ -29,6 +29,7 @@ log = logging.getLogger("process-guard")
 NAME = "process-guard"
 LOOK_EVERY_S = 1.0
 MEMORY_EVERY_S = 5.0  # PSS costs the kernel a walk over the page tables
+UNTOLD_KEPT = 100
 _WATCHED = frozenset({"RUNNING", "STARTING"})  # what is STOPPING is already being ended by supervisord
 
 
@@ -42,13 +43,17 @@ class Guard:
     notices: Path
     clock: Callable[[], float] = time.monotonic
     watches: dict[str, Watch] = field(default_factory=dict)
+    untold: list[outbox.Notice] = field(default_factory=list)
+    boot: str = field(default_factory=probes.boot_id)
     _memory_at_s: float = float("-inf")
 
     def recall(self) -> None:
         """Take up what an earlier guard remembered; a damaged memory is an empty one."""
         try:
             kept = json.loads(self._memory_file.read_text(encoding="utf-8"))
-            for name, watch in kept.items():
+            if kept["boot"] != self.boot:
+                return  # its times are seconds of a machine that was off in between
+            for name, watch in kept["watches"].items():
                 self.watches[name] = Watch(
                     restarts=tuple(watch["restarts"]), exits=tuple(watch["exits"]), exhausted_told_s=watch["told"]
                 )
@@ -59,6 +64,7 @@ class Guard:
 
     def look(self) -> None:
         """Look at every process once."""
+        self._tell()
         now_s = self.clock()
         infos = {info.name: info for info in self.supervisor.processes()}
         with_memory = now_s - self._memory_at_s >= MEMORY_EVERY_S
@@ -77,9 +83,15 @@ class Guard:
             return
         if event == "PROCESS_STATE_FATAL":
             self._do(spec, Verdict("tell", f"{name} cannot be started; see: flotilla logs {name}"))
-        elif event == "PROCESS_STATE_BACKOFF" or payload.get("expected") == "0":
+        elif event == "PROCESS_STATE_BACKOFF" or not self._was_asked_to_end(name, payload):
             log.warning("%s ended by itself", name, extra={"pid": payload.get("pid")})
             self._take(spec, unexpected_exit(spec, self.watches.get(name, Watch()), self.clock()))
+
+    def _was_asked_to_end(self, name: str, payload: dict[str, str]) -> bool:
+        """Whether it drained. A process whose loop just ends has no error to show, and is a fault all the same."""
+        beat = heartbeat.read(self.run_dir, name)
+        said = beat is not None and str(beat.pid) == payload.get("pid") and beat.work == heartbeat.ENDED_AS_ASKED
+        return said and payload.get("expected") == "1"
 
     def _observe(self, info: ProcessInfo, now_s: float, *, with_memory: bool) -> Observation:
         pid = info.pid if info.state in _WATCHED else None
@@ -94,10 +106,14 @@ class Guard:
     def _take(self, spec: ProcessSpec, step: Step) -> None:
         before = self.watches.get(spec.name, Watch())
         self.watches[spec.name] = step.watch
-        if _lasting(before) != _lasting(step.watch):
+        try:
+            for verdict in step.verdicts:
+                self._do(spec, verdict)
+        except FlotillaError as error:
+            self.watches[spec.name] = before  # nothing was done: the next look decides again
+            log.warning("%s: %s", spec.name, error)
+        if _lasting(before) != _lasting(self.watches[spec.name]):
             self._remember()
-        for verdict in step.verdicts:
-            self._do(spec, verdict)
 
     def _do(self, spec: ProcessSpec, verdict: Verdict) -> None:
         log.log(
@@ -114,23 +130,26 @@ class Guard:
                 self.supervisor.stop(spec.name)
             case "tell":
                 now = datetime.now(UTC)
-                outbox.post(
-                    self.notices,
-                    outbox.Notice(
-                        id=f"{now:%Y%m%dT%H%M%S%f}-{spec.name}",
-                        at=now,
-                        level="critical",
-                        subject=spec.name,
-                        text=verdict.why,
-                    ),
-                )
+                notice_id = f"{now:%Y%m%dT%H%M%S%f}-{spec.name}"
+                self.untold.append(outbox.Notice(notice_id, now, "critical", spec.name, verdict.why))
+                self._tell()
+
+    def _tell(self) -> None:
+        """Post what a person must know. On a full disk it waits here: replacing what is stuck must go on."""
+        try:
+            while self.untold:
+                outbox.post(self.notices, self.untold[0])
+                del self.untold[0]
+        except OSError as error:
+            log.warning("%d notices wait: %s", len(self.untold), error)
+            del self.untold[:-UNTOLD_KEPT]
 
     @property
     def _memory_file(self) -> Path:
         return self.run_dir / "guard.json"
 
     def _remember(self) -> None:
-        kept = {name: _lasting(watch) for name, watch in self.watches.items()}
+        kept = {"boot": self.boot, "watches": {name: _lasting(watch) for name, watch in self.watches.items()}}
         new = self._memory_file.with_suffix(".new")
         try:
             new.write_text(json.dumps(kept), encoding="utf-8")
@@ -159,8 +178,10 @@ class Events:
                 raise EOFError
             self._buffer += data
         while event := self._next():
-            yield event
-            self._answer(b"RESULT 2\nOKREADY\n")
+            try:
+                yield event
+            finally:  # supervisord tells nothing more to a listener that owes it an answer
+                self._answer(b"RESULT 2\nOKREADY\n")
 
     def _next(self) -> tuple[str, dict[str, str]] | None:
         line, newline, rest = self._buffer.partition(b"\n")
@@ -206,7 +227,7 @@ def main() -> None:
                 life.beat("looked at every process")
         except EOFError:
             return
-        except FlotillaError as error:  # supervisord is busy or ending: look again in a second
+        except (FlotillaError, OSError) as error:  # supervisord is busy, the disk is full: look again in a second
             log.warning("%s", error)
 
 

@@ -35,7 +35,7 @@ MESSAGE_LIFE_S = 60  # a wake-up call that nobody took for a minute wakes nobody
 _WAIT_S = 1.0
 
 
-def make_app(parts: Parts, queue: str) -> Celery:
+def make_app(parts: Parts, queue: str, beat: Callable[[str], None]) -> Celery:
     """The Celery application of one worker, with the jobs of its queue."""
     app = Celery("flotilla", broker=broker_url(parts.settings.redis_url), set_as_current=True)
     own = f"{queue}.{parts.worker}"
@@ -61,11 +61,11 @@ def make_app(parts: Parts, queue: str) -> Celery:
         beat_schedule={job.name: _entry(job) for job in JOBS},
         timezone=parts.settings.clock.timezone,
     )
-    _add(app, PULSE, lambda: parts.life.beat("waiting for work"))
+    _add(app, PULSE, lambda: beat("waiting for work"))
     _add(app, WORK, lambda: take_turn(parts, queue))
     for job in JOBS:
         if job.queue == queue:
-            _add(app, job.name, _run_job(parts, job))
+            _add(app, job.name, _run_job(parts, job, beat))
     logging.getLogger("celery").setLevel(logging.WARNING)
     logging.getLogger("kombu").setLevel(logging.WARNING)
     logging.getLogger("celery.worker.consumer.consumer").addFilter(_is_news)
@@ -96,18 +96,25 @@ def take_turn(parts: Parts, queue: str) -> None:
         parts.bell.ring(queue)
 
 
-def serve(parts: Parts, queue: str, *, with_app: Callable[[Celery], object] | None = None) -> None:
+def serve(parts: Parts, queue: str, *, start_clock: Callable[[Celery], Callable[[], bool]] | None = None) -> None:
     """Take work from ``queue`` until asked to drain. Start is recovery: first, what a dead predecessor held comes back.
 
-    ``with_app`` is called once with the Celery application, for what else this process does with it.
+    ``start_clock`` is called once with the Celery application; what it returns says whether the clock still ticks, and
+    when it does not, neither does the heartbeat.
     """
     life = parts.life
     life.on_drain(_stop_celery)
     _patiently(parts, lambda: _recover(parts), "the database")
-    app = make_app(parts, queue)
+    ticks: Callable[[], bool] = lambda: True  # noqa: E731 - replaced below where there is a clock
+
+    def beat(work: str) -> None:
+        if ticks():
+            life.beat(work)
+
+    app = make_app(parts, queue, beat)
     own = f"{queue}.{parts.worker}"
-    if with_app:
-        with_app(app)
+    if start_clock:
+        ticks = start_clock(app)
     gc.freeze()  # what is loaded now stays: the collector need not walk it again
     while not life.draining.is_set():
         _patiently(parts, lambda: _ping(parts), "the broker")
@@ -183,7 +190,7 @@ def _add(app: Celery, name: str, function: Callable[[], None]) -> None:
     app.task(task, name=name)
 
 
-def _run_job(parts: Parts, job: Job) -> Callable[[], None]:
+def _run_job(parts: Parts, job: Job, beat: Callable[[str], None]) -> Callable[[], None]:
     run = handler(job)
 
     def run_job() -> None:
@@ -200,7 +207,7 @@ def _run_job(parts: Parts, job: Job) -> Callable[[], None]:
         finally:
             parts.metrics.observe("flotilla_job_seconds", time.monotonic() - started_s, job=job.name)
             logs.trace_id.reset(bound)
-        parts.life.beat(f"job {job.name}")
+        beat(f"job {job.name}")
 
     return run_job
 

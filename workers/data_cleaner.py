@@ -2,6 +2,7 @@
 
 import logging
 
+from app.host import logs
 from app.usecases.ask_task import ask_task
 from app.usecases.flush_samples import flush_samples as flush
 from app.usecases.sweep_tasks import sweep as sweep_tasks
@@ -35,13 +36,13 @@ def check_database(parts: Parts) -> None:
 
 
 def _ask(parts: Parts, kind: str) -> None:
-    ask_task(parts.engine, parts.bell, kind=kind, payload={}, actor="clock", trace_id=None, now=parts.now())
+    ask_task(parts.engine, parts.bell, kind=kind, payload={}, actor="clock", trace_id=logs.trace_id.get(), now=parts.now())
 
 
 def main() -> None:
     """Keep the clock and take work until asked to drain."""
     parts = open_parts("data-cleaner")
-    serve(parts, "cleaner", with_app=lambda app: beat.start(parts, app))
+    serve(parts, "cleaner", start_clock=lambda app: beat.start(parts, app).ticks)
 
 
 if __name__ == "__main__":

@@ -135,14 +135,14 @@ def unexpected_exit(spec: ProcessSpec, watch: Watch, now_s: float) -> Step:
 
 def _exhausted(spec: ProcessSpec, watch: Watch, now_s: float, why: str) -> Step:
     """Stop trying: leave it as its block in supervisord.conf says, and tell a person once an hour."""
+    deeds = (Verdict("stop", why),) if spec.when_exhausted == "stop" else ()
     told = watch.exhausted_told_s
-    if told is not None and now_s - told < HOUR_S:
-        return Step(watch)
-    watch = replace(watch, exhausted_told_s=now_s)
-    if spec.when_exhausted == "stop":
+    if told is not None and 0 <= now_s - told < HOUR_S:
+        return Step(watch, deeds)
+    text = f"{why}. It is left running. Find the cause: flotilla logs {spec.name}"
+    if deeds:
         text = f"{why}. It has been stopped. Find the cause, then: flotilla ctl start {spec.name}"
-        return Step(watch, (Verdict("stop", why), Verdict("tell", text)))
-    return Step(watch, (Verdict("tell", f"{why}. It is left running. Find the cause: flotilla logs {spec.name}"),))
+    return Step(replace(watch, exhausted_told_s=now_s), (*deeds, Verdict("tell", text)))
 
 
 def _within(times: Sequence[float], now_s: float, window_s: float) -> tuple[float, ...]:

@@ -38,7 +38,7 @@ def fleet_report(
 def _report(spec: ProcessSpec, info: ProcessInfo, run_dir: Path, now_s: float) -> ProcessReport:
     beat = heartbeat.read(run_dir, spec.name)
     alive = info.state in ALIVE and info.pid is not None
-    mine = beat if beat is not None and alive else None
+    mine = beat if beat is not None and alive and beat.pid == info.pid else None  # not its predecessor's
     age_s = round(max(0.0, now_s - mine.at_ns / 1e9), 1) if mine else None
     memory_mb = probes.memory_mb(info.pid) if alive and info.pid else None
     return ProcessReport(

@@ -4,10 +4,14 @@ A file needs no broker and no database, so an outage of either cannot look like 
 the work touches it, so a stuck process cannot look alive.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+ENDED_AS_ASKED = "ended as asked"
+"""The last work of a process that drained; one that ends without having said so ended by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +32,27 @@ class Heartbeat:
         self._pid, self._fleet = os.getpid(), os.getppid()
         self._starts = self._starts_before() + 1
         self._work: str | None = None
+        self._written: str | None = None  # tried again at every beat while the disk is full
 
     def beat(self, work: str | None = None) -> None:
         """Say that work was done, and what it was when that is worth telling."""
-        if work is None or work == self._work:
+        if work is None:
             work = self._work or "started"
         try:
-            if work != self._work:
+            if work != self._written or not self._path.exists():
                 self._write(work)
+        except OSError:
+            pass  # a full disk must not look like a silent process: the time of the old file can still be set
+        with contextlib.suppress(FileNotFoundError):
             os.utime(self._path)
-        except FileNotFoundError:
-            self._write(work)
         self._work = work
 
     def _write(self, work: str) -> None:
         text = json.dumps({"pid": self._pid, "fleet": self._fleet, "starts": self._starts, "work": work})
         new = self._path.with_name(f".{self._path.name}.new")
-        try:
-            new.write_text(text, encoding="utf-8")
-            new.replace(self._path)
-        except OSError:
-            # A full disk must not look like a silent process: the time of the old file can still be set.
-            os.utime(self._path)
+        new.write_text(text, encoding="utf-8")
+        new.replace(self._path)
+        self._written = work
 
     def _starts_before(self) -> int:
         """Starts count per supervisord, which is the parent; alone at a terminal, each start is the first."""

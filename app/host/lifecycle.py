@@ -1,5 +1,7 @@
 """How a process of the fleet begins and ends: one of each name, a heartbeat, and a drain on SIGTERM."""
 
+import atexit
+import contextlib
 import ctypes
 import fcntl
 import logging
@@ -15,7 +17,7 @@ from typing import IO
 
 from app.errors import Conflict
 from app.host import logs
-from app.host.heartbeat import Heartbeat
+from app.host.heartbeat import ENDED_AS_ASKED, Heartbeat
 
 log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
@@ -60,6 +62,11 @@ def begin(name: str, run_dir: Path, *, level: str = "INFO", protocol_on_stdout: 
     def asked_to_drain(_signal: int, _frame: FrameType | None) -> None:
         life.drain()
 
+    def say_that_it_drained() -> None:
+        if life.draining.is_set():
+            life.beat(ENDED_AS_ASKED)
+
+    atexit.register(say_that_it_drained)
     signal.signal(signal.SIGTERM, asked_to_drain)
     signal.signal(signal.SIGINT, asked_to_drain)
     life.beat("started")
@@ -74,7 +81,7 @@ def end_with_parent(with_signal: signal.Signals) -> None:
 
 
 def _only_one(run_dir: Path, name: str) -> IO[bytes]:
-    lock = (run_dir / f".{name}.lock").open("wb")
+    lock = (run_dir / f".{name}.lock").open("ab")  # not "wb": that would erase who holds it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -83,4 +90,22 @@ def _only_one(run_dir: Path, name: str) -> IO[bytes]:
             f"A {name} already runs on the state folder {run_dir.parent}.",
             cure=f"Stop it first: flotilla ctl stop {name}",
         ) from None
+    with contextlib.suppress(OSError):  # on a full disk the lock still locks
+        lock.truncate(0)
+        lock.write(str(os.getpid()).encode())
+        lock.flush()
     return lock
+
+
+def holder(run_dir: Path, name: str) -> int | None:
+    """The pid of the living process of that name, or None."""
+    path = run_dir / f".{name}.lock"
+    try:
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = path.read_text(encoding="ascii", errors="replace")
+        return int(text) if text.isdecimal() else None
+    except OSError:
+        return None
+    return None

@@ -62,6 +62,14 @@ def boot_s() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def boot_id() -> str:
+    """Which run of the machine this is: monotonic times of another one mean nothing now."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:  # not Linux
+        return f"{psutil.boot_time():.0f}"
+
+
 def memory_mb(pid: int) -> float | None:
     """The memory that would come free without this process and its children, or None when it has ended.
 

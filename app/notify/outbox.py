@@ -83,11 +83,15 @@ def write_file(path: Path, text: str) -> None:
     """Write a file so that a crash leaves either all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:  # such as a full disk, which a pile of drafts would keep full
+        draft.unlink(missing_ok=True)
+        raise
     _sync(path.parent)
 
 

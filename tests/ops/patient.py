@@ -24,4 +24,6 @@ while not life.draining.is_set():
         time.sleep(10_000)
     if illness.startswith("dies-after-") and ill_for_s > float(illness.removeprefix("dies-after-")):
         sys.exit(1)
+    if illness.startswith("leaves-after-") and ill_for_s > float(illness.removeprefix("leaves-after-")):
+        sys.exit(0)
 (run_dir / f"{name}.checkpoint").write_text(f"{units} units", encoding="utf-8")

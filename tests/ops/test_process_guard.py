@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,16 @@ PATIENTS = {
     "stubborn": ("ignores-term", "run"),
     "blocked": ("blocks", "run"),
     "frozen": ("none", "run"),
+    "obedient": ("none", "stop"),
     "looper": ("dies-after-20", "run"),
     "quick-looper": ("dies-after-2", "stop"),
+    "quiet-looper": ("leaves-after-2", "stop"),
 }
+
+
+def beat_s(name: str) -> int:
+    """Those that must be left alone may stall for a while: the machine that runs the tests is busy."""
+    return 10 if name in {"healthy", "obedient"} else HEARTBEAT_S
 
 
 def conf(folder: Path) -> str:
@@ -61,7 +69,7 @@ stderr_logfile={folder}/guard.log
         f"""
 [program:{name}]
 command={python} {ROOT}/tests/ops/patient.py {name} {illness} {folder}/run
-environment=MEMORY_LIMIT_MB="{CEILING_MB}",HEARTBEAT_S="{HEARTBEAT_S}",WHEN_EXHAUSTED="{exhausted}",ROLE="core"
+environment=MEMORY_LIMIT_MB="{CEILING_MB}",HEARTBEAT_S="{beat_s(name)}",WHEN_EXHAUSTED="{exhausted}",ROLE="core"
 autorestart=true
 startsecs=1
 startretries=1000
@@ -185,11 +193,29 @@ def test_a_quick_crash_loop_is_told_and_stopped_where_its_block_says_so(ward: Wa
     assert "ended by itself 6 times" in ward.told("quick-looper", "It has been stopped", within_s=60)
 
 
+def test_a_loop_that_just_ends_without_an_error_is_one_all_the_same(ward: Ward):
+    assert "ended by itself 6 times" in ward.told("quiet-looper", "It has been stopped", within_s=60)
+
+
 def test_a_restart_every_twenty_seconds_is_told_within_three_minutes_and_left_running(ward: Ward):
     text = ward.told("looper", "ended by itself", within_s=180)
 
     assert "left running" in text
     wait_for(lambda: ward.info("looper").pid, within_s=20)
+
+
+def test_a_process_that_drained_because_somebody_wished_so_did_not_end_by_itself(ward: Ward):
+    for _ in range(7):
+        before = ward.pid("obedient")
+        ward.supervisor.signal("obedient", "TERM")
+        wait_for(lambda before=before: ward.info("obedient").pid not in {None, before}, within_s=20)
+        wait_for(
+            lambda: (beat := heartbeat.read(ward.folder / "run", "obedient")) and beat.pid == ward.pid("obedient"),
+            within_s=20,
+        )
+        time.sleep(1.2)  # past startsecs, so that supervisord counts it as started
+
+    assert ward.notices("obedient") == []
 
 
 def test_a_healthy_process_was_never_touched(ward: Ward):

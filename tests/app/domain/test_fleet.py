@@ -221,6 +221,29 @@ def test_times_from_before_a_reboot_are_forgotten():
     assert night.kinds == ["drain", "tell"]
 
 
+def test_a_leak_that_was_started_again_by_hand_is_stopped_again_without_a_second_telling():
+    night = Night()
+    for _ in range(3):
+        over_twice(night)
+        night.replaced()
+    over_twice(night)
+    night.look(alive=False, working=False)
+
+    night.replaced()
+    over_twice(night)
+
+    assert night.kinds == ["drain", "tell"] * 3 + ["stop", "tell", "stop"]
+
+
+def test_having_told_in_an_earlier_boot_does_not_silence_this_one():
+    night = Night(replace(SPEC, when_exhausted="run"), Watch(exhausted_told_s=90_000.0))
+
+    for _ in range(6):
+        night.crash(after_s=2)
+
+    assert night.kinds == ["tell"]
+
+
 def test_a_stopped_process_is_not_judged():
     night = Night()
     night.look(memory_mb=200)

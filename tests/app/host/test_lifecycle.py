@@ -14,7 +14,6 @@ from pathlib import Path
 from app.host import lifecycle
 life = lifecycle.begin(sys.argv[1], Path(sys.argv[2]))
 life.draining.wait(60)
-life.beat("drained")
 """
 PARENT = """
 import os, subprocess, sys, time
@@ -43,7 +42,7 @@ def test_sigterm_lets_it_finish_and_end_well(tmp_path: Path):
         process.send_signal(signal.SIGTERM)
 
         assert process.wait(timeout=20) == 0
-    assert work(tmp_path) == "drained"
+    assert work(tmp_path) == heartbeat.ENDED_AS_ASKED
 
 
 def test_a_second_process_of_the_same_name_is_refused_with_the_cure(tmp_path: Path):
@@ -79,4 +78,4 @@ def test_a_process_drains_when_its_supervisord_was_killed(tmp_path: Path):
         wait_for(lambda: work(tmp_path) == "started", within_s=20)
         parent.kill()
 
-        wait_for(lambda: work(tmp_path) == "drained", within_s=20)
+        wait_for(lambda: work(tmp_path) == heartbeat.ENDED_AS_ASKED, within_s=20)
