@@ -2,6 +2,7 @@
 
 One file, ``flotilla.toml``, then the environment: ``FLOTILLA__API__PORT=8081`` sets ``port`` of ``[api]``. A secret may
 stand in a file of its own: ``FLOTILLA__DATABASE__URL_FILE=/run/secrets/db``. Unknown keys and unusable values stop the start.
+Relative paths begin at the project's folder, so that every process opens the same file.
 """
 
 import difflib
@@ -11,7 +12,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,6 +22,8 @@ from app.errors import Misconfigured
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "FLOTILLA__"
 SECRETS = {("database", "url"), ("redis", "url"), ("telegram", "token")}
+_MASK = "********"
+_HARMLESS = {"charset", "db", "host", "port", "sslmode", "unix_socket", "virtual_host"}  # may be shown, of an address
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DATABASES = {
     "sqlite": "sqlite",
@@ -94,7 +96,7 @@ class Log(Section, frozen=True):
 
 
 class Telegram(Section, frozen=True):
-    """Telling a person. Without a token, notices stay in the log, on the page and in `flotilla ps`."""
+    """Telling a person. Without a token, notices stay in the log and on the page `/`."""
 
     token: Annotated[str, Meta(description="The bot's token.")] = ""
     chat_id: Annotated[str, Meta(description="The only chat that is written to.")] = ""
@@ -151,6 +153,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not self.database.url:
             return f"sqlite:///{self.state_dir / 'flotilla.db'}"
         scheme, _, rest = self.database.url.partition("://")
+        if scheme == "sqlite" and re.match(r"/(?!/|:memory:|file:)[^?]", rest):
+            rest = f"/{ROOT}{rest}"
         return f"{_DATABASES[scheme]}://{rest}"
 
     @property
@@ -167,12 +171,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(env: Mapping[str, str], root: Path = ROOT) -> Settings:
     """Read flotilla.toml and the environment. Raises Misconfigured with the cure in its message."""
-    path = Path(env.get("FLOTILLA_CONFIG") or root / "flotilla.toml")
-    tree = _read_file(path, must_exist="FLOTILLA_CONFIG" in env)
+    named = env.get("FLOTILLA_CONFIG", "")
+    path = root / (named or "flotilla.toml")
+    tree = _read_file(path, must_exist=bool(named))
     _refuse_unknown(tree, str(path))
     for name, text in sorted(env.items()):
         if name.startswith(PREFIX):
-            section, key, value = _read_variable(name, text)
+            section, key, value = _read_variable(name, text, root)
             tree.setdefault(section, {})[key] = value
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
@@ -197,16 +202,24 @@ def shown(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def hide(secret: str) -> str:
-    """Keep what helps to recognise an address, never what opens it."""
-    if not secret:
-        return ""
-    parts = urlsplit(secret)
-    if not parts.scheme or not (parts.hostname or parts.path):
-        return "********"
-    if parts.password is None:
-        return secret if parts.scheme != "" and "://" in secret else "********"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:********@{host}"))
+    """Keep what helps to recognise an address, never what opens it. In doubt about where a password ends, more is hidden."""
+    scheme, mark, rest = secret.partition("://")
+    if not mark:
+        return _MASK if secret else ""
+    access, at, place = rest.rpartition("@")
+    if re.search(r"\?.*=", access, re.DOTALL):  # this @ may belong to a password in the query
+        return f"{scheme}://{_MASK}"
+    user = re.split(r"[:/?#@]", access, maxsplit=1)[0]
+    place, question, query = place.partition("?")
+    parameters = "&".join(_hide_parameter(parameter) for parameter in query.split("&"))
+    return f"{scheme}://{user}{'' if user == access else ':' + _MASK}{at}{place}{question}{parameters if query else ''}"
+
+
+def _hide_parameter(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    if name in _HARMLESS and re.fullmatch(r"[\w./-]*", value):
+        return parameter
+    return f"{name}={_MASK}" if equals else _MASK
 
 
 def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -224,18 +237,28 @@ def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def _read_variable(name: str, text: str) -> tuple[str, str, Any]:
+def _read_variable(name: str, text: str, root: Path) -> tuple[str, str, Any]:
     section, _, key = name.removeprefix(PREFIX).lower().partition("__")
     if key.endswith("_file") and (section, key.removesuffix("_file")) in SECRETS:
-        key = key.removesuffix("_file")
-        try:
-            return section, key, Path(text).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise Misconfigured(f"{name} names {text}, which cannot be read: {error.strerror}.") from error
+        return section, key.removesuffix("_file"), _read_secret(name, root / text)
     _refuse_unknown({section: {key: text}}, f"the environment ({name})")
     if (section, key) == ("feed", "exchanges"):
         return section, key, [part.strip() for part in text.split(",") if part.strip()]
     return section, key, text
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise Misconfigured(
+            f"{name} names {path}, which is not UTF-8 text."
+        ) from None  # the cause would show its bytes
+    except OSError as error:
+        raise Misconfigured(f"{name} names {path}, which cannot be read: {error.strerror}.") from error
+    if not secret:
+        raise Misconfigured(f"{name} names {path}, which is empty.", cure=f"Write the secret into it, or unset {name}.")
+    return secret
 
 
 def _refuse_unknown(tree: Mapping[str, Any], where: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app import settings as settings_module
 from app.errors import Misconfigured
-from app.settings import ROOT, load, shown
+from app.settings import ROOT, hide, load, shown
 
 EXAMPLE = ROOT / "ops" / "config" / "flotilla.example.toml"
 SCHEMA = ROOT / "ops" / "config" / "flotilla.schema.json"
@@ -103,6 +103,67 @@ def test_no_secret_is_ever_shown(tmp_path: Path):
 
     assert "s3cret" not in text
     assert "db/flotilla" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "seen"),
+    [
+        ("redis://cache/0?password=s3cret", "redis://cache/0?password=********"),
+        ("postgresql://db/fl?user=u&password=s3cret", "postgresql://db/fl?user=********&password=********"),
+        ("unix:///x.sock?password=s3cret&db=2", "unix:///x.sock?password=********&db=2"),
+        ("mysql://u:pa/s3cret@db/fl", "mysql://u:********@db/fl"),
+        ("mysql://u:pa#s3cret@db/fl", "mysql://u:********@db/fl"),
+        ("mysql://u:pa?s3cret@db/fl?charset=utf8mb4", "mysql://u:********@db/fl?charset=utf8mb4"),
+        ("mysql://u:pa@s3cret@db/fl", "mysql://u:********@db/fl"),
+        ("mysql://u:s3cret:s3cret@db/fl", "mysql://u:********@db/fl"),
+        ("redis://:s3cret@cache:6379/0", "redis://:********@cache:6379/0"),
+        ("redis://cache/0?password=pa@s3cret", "redis://********"),
+        ("redis://u:s3cret@cache/0?password=pa@s3cret", "redis://********"),
+        ("redis://cache/0?db=0;password=s3cret", "redis://cache/0?db=********"),
+        ("redis://cache/0?password=pa&s3cret", "redis://cache/0?password=********&********"),
+        ("12345:s3cret", "********"),
+        ("mysql://me@db/fl?sslmode=require", "mysql://me@db/fl?sslmode=require"),
+        ("sqlite:///fl.db", "sqlite:///fl.db"),
+        ("", ""),
+    ],
+)
+def test_an_address_stays_recognisable_without_what_opens_it(address: str, seen: str):
+    assert hide(address) == seen
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"", "empty"), (b" \n", "empty"), (b"\xff\xfe", "UTF-8")])
+def test_a_secret_file_without_a_secret_is_refused_and_named(tmp_path: Path, content: bytes, said: str):
+    (tmp_path / "url").write_bytes(content)
+
+    with pytest.raises(Misconfigured, match=rf"FLOTILLA__DATABASE__URL_FILE.*{said}"):
+        load({"FLOTILLA__DATABASE__URL_FILE": str(tmp_path / "url")}, tmp_path)
+
+
+def test_a_relative_path_begins_at_the_projects_folder_wherever_a_process_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "own.toml").write_text("[api]\nport = 9000\n", encoding="utf-8")
+    (tmp_path / "token").write_text("t", encoding="utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    settings = load(
+        {
+            "FLOTILLA_CONFIG": "own.toml",
+            "FLOTILLA__TELEGRAM__TOKEN_FILE": "token",
+            "FLOTILLA__TELEGRAM__CHAT_ID": "1",
+            "FLOTILLA__DATABASE__URL": "sqlite:///rel.db?timeout=5",
+        },
+        tmp_path,
+    )
+
+    assert (settings.api.port, settings.telegram.token) == (9000, "t")
+    assert settings.database_url == f"sqlite:///{ROOT}/rel.db?timeout=5"
+
+
+@pytest.mark.parametrize("url", ["sqlite:////srv/fl.db", "sqlite:///:memory:", "sqlite://"])
+def test_an_address_of_sqlite_that_is_not_relative_stays_as_it_is(tmp_path: Path, url: str):
+    assert load({"FLOTILLA__DATABASE__URL": url}, tmp_path).database_url == url
 
 
 def test_the_example_names_every_setting_with_its_default_and_fits_the_schema(tmp_path: Path):
