@@ -12,16 +12,22 @@ _WORDS = {"WHEN_EXHAUSTED": ("run", "stop"), "ROLE": ("core", "work")}
 
 def read_fleet(path: Path) -> tuple[ProcessSpec, ...]:
     """All processes in the order of the file. Raises Misconfigured where one lacks a promise."""
+    return tuple(_spec(name, block) for name, block in _blocks(path, ("program", "eventlistener")))
+
+
+def read_commands(path: Path) -> dict[str, str]:
+    """The command of each process that can also run without supervisord."""
+    return {name: block["command"] for name, block in _blocks(path, ("program",))}
+
+
+def _blocks(path: Path, kinds: tuple[str, ...]) -> list[tuple[str, configparser.SectionProxy]]:
     parser = configparser.RawConfigParser(inline_comment_prefixes=(" ;", "\t;"), strict=True)
     try:
         parser.read_string(path.read_text(encoding="utf-8"))
     except (OSError, configparser.Error) as error:
         raise Misconfigured(f"{path} cannot be read: {error}") from error
-    return tuple(
-        _spec(section.partition(":")[2], parser[section])
-        for section in parser.sections()
-        if section.startswith(("program:", "eventlistener:"))
-    )
+    named = [(*section.partition(":")[::2], parser[section]) for section in parser.sections()]
+    return [(name, block) for kind, name, block in named if kind in kinds]
 
 
 def _spec(name: str, block: configparser.SectionProxy) -> ProcessSpec:
