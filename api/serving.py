@@ -31,6 +31,7 @@ NAME = "main-app"
 RECONCILE_EVERY_S = 0.5
 BEAT_EVERY_S = 1.0
 DRAIN_S = 5.0
+TURN_S = 8.0  # a reconciler that is not back after this hangs: a hanging database and supervisord take less
 IDLE_S = 75.0  # a connection that says nothing for so long is closed
 CONNECTIONS = 2_000
 _SPARE_HANDLES = 100  # for the database, the broker, logs and sockets of our own
@@ -46,7 +47,8 @@ def run() -> None:
     server.start()
     _log.info("serving at %s", settings.address)
     gc.freeze()  # what is loaded now stays: the collector need not walk it again
-    loops = [gevent.spawn(_reconcile_forever, deps), gevent.spawn(_beat_forever, settings, life)]
+    turns = _Turns()
+    loops = [gevent.spawn(_reconcile_forever, deps, turns), gevent.spawn(_beat_forever, settings, life, turns)]
     while not life.draining.is_set() and not any(loop.dead for loop in loops):
         gevent.sleep(0.1)
     broken = not life.draining.is_set()  # a loop ended by an error that nobody foresaw: supervisord starts us afresh
@@ -119,7 +121,21 @@ class _Connection(WSGIHandler):  # type: ignore[misc]  # likewise
             self.response_headers.append((b"Connection", b"close"))
 
 
-def _reconcile_forever(deps: Deps) -> None:
+class _Turns:
+    """When the reconciler last ended a turn, well or not."""
+
+    def __init__(self) -> None:
+        self.ended()
+
+    def ended(self) -> None:
+        self._ended_s = time.monotonic()
+
+    @property
+    def go_on(self) -> bool:
+        return time.monotonic() - self._ended_s < TURN_S
+
+
+def _reconcile_forever(deps: Deps, turns: _Turns) -> None:
     """Carry out wishes twice a second. What is away is logged when that begins and when it ends."""
     away = False
     while True:
@@ -136,13 +152,16 @@ def _reconcile_forever(deps: Deps) -> None:
             if away:
                 _log.info("the fleet can be steered again")
             away = False
+        turns.ended()
         gevent.sleep(RECONCILE_EVERY_S)
 
 
-def _beat_forever(settings: Settings, life: lifecycle.Life) -> None:
-    """Touch the heartbeat after a request of our own was answered, over the network, like anybody's."""
+def _beat_forever(settings: Settings, life: lifecycle.Life, turns: _Turns) -> None:
+    """Touch the heartbeat while both jobs are done: wishes are looked at, and a request of our own is answered, over the
+    network, like anybody's.
+    """
     while True:
-        if _answers(settings):
+        if turns.go_on and _answers(settings):
             life.beat("serving")
         gevent.sleep(BEAT_EVERY_S)
 
