@@ -14,6 +14,7 @@ from app.domain.fleet import ProcessSpec
 from app.errors import FlotillaError
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor
+from app.storage import processes
 from app.storage.database import reading, schema_version
 from app.storage.tables import SCHEMA_VERSION
 
@@ -54,9 +55,11 @@ def check_health(
     embedded_broker: bool,
     now: datetime,
 ) -> Health:
-    """Ask every dependency. The processes are those that keep the house; work may be stopped on purpose."""
-    core = [spec for spec in specs if spec.role == "core" and (embedded_broker or spec.name != "broker")]
-    return Health((_database(engine), _redis(redis), *_fleet(supervisor, core, run_dir, now), _disk(state_dir)))
+    """Ask every dependency. A process that is stopped because somebody wished so is none."""
+    database, stopped = _database(engine)
+    idle = stopped if embedded_broker else {*stopped, "broker"}
+    needed = [spec for spec in specs if spec.name not in idle]
+    return Health((database, _redis(redis), *_fleet(supervisor, needed, run_dir, now), _disk(state_dir)))
 
 
 def told(error: FlotillaError) -> str:
@@ -64,16 +67,20 @@ def told(error: FlotillaError) -> str:
     return f"{str(error).rstrip('.')}. {error.cure}"
 
 
-def _database(engine: Engine) -> Check:
+def _database(engine: Engine) -> tuple[Check, set[str]]:
+    """Whether the database can be worked with, and which processes are stopped on purpose, as far as it can say."""
+    stopped: set[str] = set()
     try:
         with reading(engine) as db:
             version = schema_version(db)
+            if version == SCHEMA_VERSION:
+                stopped = {row.name for row in processes.rows(db) if row.desired == "stopped"}
     except FlotillaError as error:
-        return Check("database", ok=False, state="away", detail=told(error))
+        return Check("database", ok=False, state="away", detail=told(error)), stopped
     if version != SCHEMA_VERSION:
         said = f"Its schema is {version or 'empty'}; this Flotilla needs {SCHEMA_VERSION}. Run: flotilla migrate"
-        return Check("database", ok=False, state="wrong schema", detail=said)
-    return Check("database", ok=True, state="up", detail=f"Schema {version}.")
+        return Check("database", ok=False, state="wrong schema", detail=said), stopped
+    return Check("database", ok=True, state="up", detail=f"Schema {version}."), stopped
 
 
 def _redis(redis: Redis) -> Check:
@@ -84,13 +91,13 @@ def _redis(redis: Redis) -> Check:
     return Check("redis", ok=True, state="up", detail="It answers.")
 
 
-def _fleet(supervisor: Supervisor, core: Sequence[ProcessSpec], run_dir: Path, now: datetime) -> list[Check]:
+def _fleet(supervisor: Supervisor, needed: Sequence[ProcessSpec], run_dir: Path, now: datetime) -> list[Check]:
     try:
-        reports = {report.name: report for report in fleet_report(core, supervisor, run_dir, now.timestamp())}
+        reports = {report.name: report for report in fleet_report(needed, supervisor, run_dir, now.timestamp())}
     except FlotillaError as error:  # away, or just shutting down
         return [Check("supervisord", ok=False, state="away", detail=told(error))]
     up = Check("supervisord", ok=True, state="up", detail="It answers.")
-    return [up, *(_process(spec, reports.get(spec.name)) for spec in core)]
+    return [up, *(_process(spec, reports.get(spec.name)) for spec in needed)]
 
 
 def _process(spec: ProcessSpec, report: ProcessReport | None) -> Check:

@@ -41,6 +41,8 @@ def test_ready_when_every_dependency_is_there(steered: Deps, path: str):
         "main-app": (True, "running"),
         "broker": (True, "running"),
         "monitor": (True, "running"),
+        "market-feed": (True, "running"),
+        "strategy-worker": (True, "running"),
         "disk": (True, "up"),
     }
 

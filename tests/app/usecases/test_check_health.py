@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 
 from app.domain.fleet import ProcessSpec
 from app.host.supervisor import Supervisor
+from app.storage import processes
 from app.storage.database import open_engine, transaction
 from app.usecases.check_health import Check, check_health
 from tests.builders import NOW, Valkey
@@ -106,7 +107,7 @@ def test_a_state_folder_that_is_gone_is_away(ask: Ask, tmp_path: Path):
 
 
 @pytest.mark.fleet
-def test_processes_are_told_apart_by_what_they_really_do(ask: Ask):
+def test_processes_are_told_apart_by_what_they_really_do(ask: Ask, sqlite_engine: Engine):
     from dataclasses import replace
 
     from tests.api.conftest import Fleet
@@ -120,6 +121,13 @@ def test_processes_are_told_apart_by_what_they_really_do(ask: Ask):
             wait_for(lambda: fleet.states()["main-app"] == "STOPPED", within_s=20)
             (Path(folder) / "run" / "broker").unlink()
             fleet.supervisor.signal("broker", "STOP")
+            fleet.supervisor.stop("strategy-worker")  # by nobody's wish, as when it crashed
+            with transaction(sqlite_engine) as db:
+                processes.ensure(db, [spec.name for spec in fleet.specs], NOW)
+            wait_for(lambda: fleet.states()["strategy-worker"] == "STOPPED", within_s=20)
+            crashed = ask(supervisor=fleet.supervisor, specs=fleet.specs, run_dir=Path(folder) / "run")
+            with transaction(sqlite_engine) as db:
+                processes.want(db, "strategy-worker", "stop", actor="anna", now=NOW)
             specs = (*fleet.specs, replace(fleet.specs[0], name="nobody"))
             now = NOW.fromtimestamp((Path(folder) / "run" / "monitor").stat().st_mtime + 4, NOW.tzinfo)
             with_broker = ask(supervisor=fleet.supervisor, specs=specs, run_dir=Path(folder) / "run", now=now)
@@ -138,6 +146,8 @@ def test_processes_are_told_apart_by_what_they_really_do(ask: Ask):
     assert with_broker["monitor"].ok
     assert (with_broker["main-app"].state, with_broker["broker"].state) == ("stopped", "starting")
     assert with_broker["nobody"].state == "unknown"
-    assert "market-feed" not in with_broker  # work may be stopped on purpose
-    assert without["monitor"].state == "silent"
+    assert crashed["strategy-worker"].state == "stopped"
+    assert "strategy-worker" not in with_broker  # it was wished so
+    assert with_broker["market-feed"].ok
+    assert (without["monitor"].state, without["market-feed"].state) == ("silent", "silent")
     assert "broker" not in without  # somebody else's
