@@ -76,7 +76,7 @@ def ready(call: Call[Nothing]) -> Reply[Readiness]:
 def metrics(call: Call[Nothing]) -> Reply[File]:
     """Serve the figures of all processes, and those of the fleet as it is now."""
     deps = call.deps
-    others = read_all(deps.run_dir)
+    others = read_all(deps.run_dir, call.now.timestamp())
     own, now = deps.metrics.snapshot("main-app"), _fleet_now(call).snapshot("main-app")
     found = (own, now, *(snapshot for snapshot in others.found if snapshot.process != "main-app"))
     return Reply(File(exposition(Snapshots(found, others.skipped)).encode()))

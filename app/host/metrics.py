@@ -1,6 +1,6 @@
 """Metrics: each process counts in memory and publishes a snapshot; one place reads all of them and serves Prometheus text.
 
-Files instead of a port in each process: seven processes need no seven listeners, and a dead one leaves its last figures.
+Files instead of a port in each process: seven processes need no seven listeners, and a dead one leaves its last counts.
 """
 
 import math
@@ -18,6 +18,7 @@ from msgspec import Meta
 Kind = Literal["counter", "gauge", "histogram"]
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_SERIES = 500  # per metric; a label fed from outside would otherwise grow until the process meets its ceiling
+CURRENT_S = 30.0  # a snapshot is published every few seconds; what an older one says of "now" is no longer so
 DROPPED = "flotilla_metric_series_dropped_total"
 SKIPPED = "flotilla_metric_snapshots_skipped"
 
@@ -32,7 +33,6 @@ HELP = {
     "flotilla_host_memory_total_bytes": "Memory of the machine.",
     "flotilla_http_request_seconds": "Time from a request's arrival in the application to its answer.",
     "flotilla_http_requests_total": "Requests answered.",
-    "flotilla_http_requests_in_flight": "Requests being answered now.",
     DROPPED: "Samples not kept because the metric had too many label values.",
     SKIPPED: "Snapshot files in run/metrics that could not be used.",
     "flotilla_job_seconds": "Time that one run of a job of workers/schedule.py takes.",
@@ -165,17 +165,18 @@ class Metrics:
         return series, None
 
 
-def read_all(run_dir: Path) -> Snapshots:
-    """The snapshots of all processes. A torn or foreign file is left out and counted."""
+def read_all(run_dir: Path, now_s: float) -> Snapshots:
+    """The snapshots of all processes; an old one without its gauges. A torn or foreign file is left out and counted."""
     found, skipped = [], 0
     for path in sorted((run_dir / "metrics").glob("*.json")):
         try:
+            age_s = now_s - path.stat().st_mtime
             snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             skipped += 1
             continue
         if snapshot.process == path.stem and all(_complete(family) for family in snapshot.families):
-            found.append(snapshot)
+            found.append(snapshot if age_s <= CURRENT_S else _without_gauges(snapshot))
         else:
             skipped += 1
     return Snapshots(tuple(found), skipped)
@@ -208,6 +209,10 @@ def _check_name(name: str, kind: Kind, labels: Iterable[str]) -> None:
     for label in labels:
         if not re.match(_NAME, label) or label.startswith("__"):
             raise ValueError(f"{label!r} cannot be the name of a label.")
+
+
+def _without_gauges(snapshot: Snapshot) -> Snapshot:
+    return Snapshot(snapshot.process, tuple(family for family in snapshot.families if family.kind != "gauge"))
 
 
 def _complete(family: Family) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -249,7 +250,7 @@ def test_with_everything_else_away_it_beats_measures_and_tells(tmp_path: Path):
         outbox.post(tmp_path / "notices", Notice("one", AT, "critical", "broker", "It ends."))
         with alone(tmp_path, **settings) as process:
             wait_for(lambda: telegram.taken, within_s=30)
-            wait_for(lambda: read_all(tmp_path / "run").found, within_s=30)
+            wait_for(lambda: read_all(tmp_path / "run", time.time()).found, within_s=30)
             first = heartbeat.read(tmp_path / "run", "monitor")
             assert first is not None
             wait_for(
@@ -258,7 +259,7 @@ def test_with_everything_else_away_it_beats_measures_and_tells(tmp_path: Path):
             used_mb = probes.memory_mb(process.pid)
             process.terminate()
             ended = process.wait(timeout=30)
-    (snapshot,) = read_all(tmp_path / "run").found
+    (snapshot,) = read_all(tmp_path / "run", time.time()).found
 
     assert ended == 0
     assert "It ends." in telegram.taken[0]
@@ -382,7 +383,7 @@ def test_a_guard_that_is_killed_once_or_works_is_left_alone(small_fleet: tuple[P
 @pytest.mark.fleet
 def test_what_it_saw_of_each_process_is_spooled_when_it_is_asked_to_end(small_fleet: tuple[Path, Supervisor]):
     folder, supervisor = small_fleet
-    wait_for(lambda: read_all(folder / "run").found, within_s=30)
+    wait_for(lambda: read_all(folder / "run", time.time()).found, within_s=30)
     supervisor.signal("monitor", "TERM")
     wait_for((folder / "run" / "samples.jsonl").exists, within_s=30)
     (segment,) = samples.segments(folder / "run")
