@@ -276,7 +276,8 @@ _RESTARTED = Steering("restarted", "monitor: restarted.", ["monitor"])
 _STEERED: tuple[int, ...] = (200, 202)
 
 ROUTES = (
-    Route("GET", "/api/system/status", status, "system", "What runs", Nothing, Status, example=_STATUS),
+    # The page asks this and the notices every few seconds.
+    Route("GET", "/api/system/status", status, "system", "What runs", Nothing, Status, example=_STATUS, quiet=True),
     Route(
         "POST",
         "/api/system/start",
@@ -345,5 +346,6 @@ ROUTES = (
         Limit,
         Notices,
         example=Notices([_NOTICE]),
+        quiet=True,
     ),
 )
