@@ -17,6 +17,8 @@ class Keep:
         return now - timedelta(days=self.days)
 
 
+# strategy_judgments and simulation_trades have rules of 60 and 90 days, which are not here yet: their rows must be archived
+# before they go, and nothing archives them. Until then they stay, for a row deleted without its archive is lost.
 POLICY = (
     Keep("tasks", days=7, since="finished_at"),  # what waits or runs has no such moment, so it stays
     Keep("system_monitoring", days=30),
