@@ -64,12 +64,6 @@ def want(db: Connection, name: str, action: Action, *, actor: str, now: datetime
     return int(db.execute(select(states.c.revision).where(states.c.name == name)).scalar_one())
 
 
-def unapplied(db: Connection) -> list[ProcessRow]:
-    """Wishes that nobody has carried out yet, the oldest first."""
-    query = select(*_COLUMNS).where(states.c.revision > states.c.applied_revision).order_by(states.c.wanted_at)
-    return [ProcessRow(*row) for row in db.execute(query)]
-
-
 def applied(db: Connection, name: str, revision: int, now: datetime) -> bool:
     """Confirm that this wish was carried out. False: there is a newer one by now."""
     change = update(states).where(states.c.name == name, states.c.revision == revision)
