@@ -281,6 +281,36 @@ def test_it_beats_while_it_answers_and_not_while_it_does_not(start: Start):
     assert beat.work == "serving"
 
 
+def test_it_does_not_beat_while_its_reconciler_hangs(start: Start):
+    """A supervisord that says a little now and then, and never ends, is one that no limit for silence notices."""
+    app, over = start(), threading.Event()
+
+    def at_ns() -> int:
+        beat = heartbeat.read(app.folder / "run", "main-app")
+        assert beat is not None
+        return beat.at_ns
+
+    def drip() -> None:
+        with suppress(OSError), door.accept()[0] as connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not over.wait(0.3):
+                connection.sendall(b".")
+
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(app.folder / "run" / "supervisor.sock"))
+        door.listen()
+        supervisord = threading.Thread(target=drip)
+        supervisord.start()
+        try:
+            wait_for(lambda: time.time_ns() - at_ns() > 4e9, within_s=30)
+            hung = at_ns()
+            assert app.answers()
+        finally:
+            over.set()
+            supervisord.join()
+    wait_for(lambda: at_ns() > hung, within_s=20)
+
+
 def test_it_lives_without_supervisord_broker_and_database_and_logs_that_once(start: Start, tmp_path: Path):
     app = start(database_url="postgresql://nobody@127.0.0.1:1/nothing", redis_url=f"unix://{tmp_path}/nothing")
 
