@@ -2,9 +2,9 @@
 
     python -m ops.bench.bench_recovery --rounds 3 --json
 
-Every process of a fleet of its own is killed (SIGKILL) a few times; "back" means: a new pid whose loop has done work. Limits of the
-issue: back within 5 s, a task started within 1 s of the request, a stuck process noticed within two heartbeats (and the second
-that the guard takes to look).
+Every process of a fleet of its own is killed (SIGKILL) a few times; "back" means: another pid, with a heartbeat of its own. The
+limits: back within 5 s, a task started within 1 s of the request, a stuck process noticed within two heartbeats (and the
+second that the guard takes to look).
 """
 
 import argparse
