@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError, DBAPIError
 
-LIMIT_S = 4.0  # for one table: a worker that is silent for much longer would be taken for stuck
+LIMIT_S = 2.0  # for one table: shorter than database.ANSWER_S, after which a server counts as gone
 _OTHER_WAYS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")  # than along an index; jit only costs time
 _DAMAGE = ("XX", "22021")  # PostgreSQL: anything internal, such as XX001; text that is not text
 
@@ -61,7 +61,12 @@ def _check_on_mysql(db: Connection, name: str) -> list[str] | None:
     can_stop = getattr(db.dialect, "is_mariadb", False)
     limit = f"SET STATEMENT max_statement_time={LIMIT_S} FOR " if can_stop else ""
     started_s = time.monotonic()
-    said = db.exec_driver_sql(f"{limit}CHECK TABLE {_quoted(db, name)}").all()
+    try:
+        said = db.exec_driver_sql(f"{limit}CHECK TABLE {_quoted(db, name)}").all()
+    except DBAPIError as error:
+        if can_stop or not error.connection_invalidated:
+            raise
+        return None  # MySQL cannot be told to stop, so our patience ended and with it the connection
     if can_stop and time.monotonic() - started_s >= LIMIT_S:
         return None  # MariaDB 10.11 says OK when it was stopped on the way, so only the time can tell
     return [f"{kind}: {line}" for _, _, kind, line in said if kind.lower() in ("error", "warning")]
