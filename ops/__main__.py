@@ -1,7 +1,8 @@
 """The `flotilla` command. Each subcommand says what it does; `--json` makes the answer a machine's.
 
 Exit codes: 0 well · 1 not well (what was asked for was found bad) · 2 the command line is wrong · 3 the fleet, or something
-that it needs, does not answer · 4 the configuration cannot be used · 5 refused.
+that it needs, does not answer · 4 the configuration cannot be used · 5 refused. `flotilla ctl` keeps to them too: supervisorctl's
+own codes become 0, 3 when no fleet answers, and 1 for everything else; it has no JSON.
 """
 
 import argparse
@@ -111,23 +112,16 @@ def show_logs(settings: Settings, args: argparse.Namespace) -> int:
     if args.process and args.process not in known:
         raise InvalidInput(f"There is no process {args.process!r}.", cure=f"Known: {', '.join(known)}.")
 
-    def newest(lines: int) -> list[dict[str, Any]]:
-        return logs.tail(settings.log_dir, args.process, lines, level=args.level, trace=args.trace)
-
-    entries = newest(args.lines)
-    _print_entries(entries, as_json=args.json)
-    shown = {json.dumps(entry, sort_keys=True) for entry in entries}
-    with contextlib.suppress(KeyboardInterrupt):
-        while args.follow:
+    if not args.follow:
+        entries = logs.tail(settings.log_dir, args.process, args.lines, level=args.level, trace=args.trace)
+        _print_entries(entries, as_json=args.json)
+        return WELL
+    follower = logs.Follower(settings.log_dir, args.process, level=args.level, trace=args.trace)
+    with contextlib.closing(follower), contextlib.suppress(KeyboardInterrupt):
+        _print_entries(follower.before(args.lines), as_json=args.json)
+        while True:
             time.sleep(0.5)
-            entries = newest(500)
-            fresh = [entry for entry in entries if json.dumps(entry, sort_keys=True) not in shown]
-            _print_entries(fresh, as_json=args.json)
-            shown = (
-                shown | {json.dumps(entry, sort_keys=True) for entry in fresh}
-                if len(shown) < 5000
-                else {json.dumps(entry, sort_keys=True) for entry in entries}
-            )
+            _print_entries(follower.appended(), as_json=args.json)
     return WELL
 
 
@@ -166,7 +160,9 @@ def migrate(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def ctl(settings: Settings, args: argparse.Namespace) -> int:
-    """Run supervisorctl on this state folder's fleet."""
+    """Run supervisorctl on this state folder's fleet; it has no --json, and 1 stands for all its errors but a silent fleet (3)."""
+    if args.json or "--json" in args.words:
+        raise InvalidInput("supervisorctl does not speak JSON.", cure="Leave --json away, or use: flotilla ps --json")
     words = [
         sys.executable,
         "-m",
@@ -175,7 +171,10 @@ def ctl(settings: Settings, args: argparse.Namespace) -> int:
         f"unix://{settings.supervisor_socket}",
         *args.words,
     ]
-    return subprocess.call(words)
+    if subprocess.call(words) == 0:
+        return WELL
+    Supervisor(settings.supervisor_socket).pid()  # its codes don't say whether anybody answered; this raises if not
+    return NOT_WELL
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -184,7 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flotilla",
         description="A small fleet of processes that watches crypto markets.",
-        epilog="Exit codes: 0 well, 1 not well, 2 wrong command line, 3 does not answer, 4 misconfigured, 5 refused.",
+        epilog="Exit codes: 0 well, 1 not well, 2 wrong command line, 3 does not answer, 4 misconfigured, 5 refused. "
+        "ctl: supervisorctl's codes become 0, 3 when no fleet answers, else 1.",
     )
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

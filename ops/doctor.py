@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -35,6 +36,8 @@ CLOCK_OFF_S = 2.0
 BUSY_SHARE = 0.7  # of a ceiling: above it a process has little room for a bad night
 DRILL_WITHIN_S = 15.0
 _NOT_SYNCHRONISED = 5  # TIME_ERROR of adjtimex(2)
+_SYNCHRONISE = "Switch time synchronisation on: timedatectl set-ntp true"
+_FIRST_START = "It is made by the first start: make run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def examine(settings: Settings, *, drill: bool) -> list[Finding]:
         ("database", lambda: _database(settings)),
         ("migrations", lambda: _migrations(settings)),
         ("broker", lambda: _broker(settings, running=reports is not None)),
-        ("processes", lambda: _processes(reports)),
+        ("processes", lambda: process_findings(reports, settings)),
         ("notices", lambda: _notices(settings)),
     ]
     if drill:
@@ -82,7 +85,7 @@ def examine(settings: Settings, *, drill: bool) -> list[Finding]:
 def _disk(settings: Settings) -> Iterator[Finding]:
     state = settings.state_dir
     if not state.exists():
-        yield Finding("disk", "note", f"{state} does not exist yet", "It is made by the first start: make run")
+        yield Finding("disk", "note", f"{state} does not exist yet", _FIRST_START)
         return
     if not os.access(state, os.W_OK):
         yield Finding(
@@ -123,30 +126,33 @@ def _port(settings: Settings, reports: list[ProcessReport] | None) -> Iterator[F
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
-    cure = "Switch time synchronisation on: timedatectl set-ntp true"
     if sys.platform == "linux":
-        synchronised = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != _NOT_SYNCHRONISED
-        yield Finding(
-            "clock",
-            "ok" if synchronised else "note",
-            "synchronised" if synchronised else "nothing synchronises this machine's clock; candles close by it",
-            cure,
-        )
-    if settings.database.url:
+        yield clock_finding(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
+    if not settings.database_url.startswith("sqlite"):
         with _engine(settings) as engine, reading(engine) as db:
             off_s = abs((server_time(db) - datetime.now(UTC)).total_seconds())
         yield Finding(
-            "clock", "ok" if off_s < CLOCK_OFF_S else "bad", f"{off_s:.1f} s apart from the database server's", cure
+            "clock",
+            "ok" if off_s < CLOCK_OFF_S else "bad",
+            f"{off_s:.1f} s apart from the database server's",
+            _SYNCHRONISE,
         )
 
 
+def clock_finding(answer: int) -> Finding:
+    """What adjtimex(2) answered, in words."""
+    if answer == -1:
+        return Finding(
+            "clock", "note", "unknown whether anything synchronises it: the system does not say", _SYNCHRONISE
+        )
+    if answer == _NOT_SYNCHRONISED:
+        return Finding("clock", "note", "nothing synchronises this machine's clock; candles close by it", _SYNCHRONISE)
+    return Finding("clock", "ok", "synchronised")
+
+
 def _database(settings: Settings) -> Iterator[Finding]:
-    if (
-        settings.database_url.startswith("sqlite")
-        and not (settings.state_dir / "flotilla.db").exists()
-        and not settings.database.url
-    ):
-        yield Finding("database", "note", "there is none yet", "It is made by the first start: make run")
+    if _still_to_be_made(settings):
+        yield Finding("database", "note", "there is none yet", _FIRST_START)
         return
     with _engine(settings) as engine, reading(engine) as db:
         found = {name: integrity.check_table(db, name) for name in integrity.table_names(db)}
@@ -162,6 +168,9 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _migrations(settings: Settings) -> Iterator[Finding]:
+    if _still_to_be_made(settings):
+        yield Finding("migrations", "note", "there is no database yet", _FIRST_START)
+        return
     with _engine(settings) as engine:
         found = migrate.status(engine)
     text = f"schema {found.current or 'none'} of {found.head}"
@@ -194,11 +203,14 @@ def _broker(settings: Settings, *, running: bool) -> Iterator[Finding]:
         )
 
 
-def _processes(reports: list[ProcessReport] | None) -> Iterator[Finding]:
+def process_findings(reports: list[ProcessReport] | None, settings: Settings) -> Iterator[Finding]:
+    """One finding a process; a broker that an existing Redis replaces is none."""
     if reports is None:
         yield Finding("processes", "note", "the fleet does not run", "Start it: make run")
         return
     for report in reports:
+        if report.name == "broker" and not settings.embedded_broker:
+            continue  # it stands still as it should: an existing Redis is used
         if report.state == "STOPPED":
             yield Finding(report.name, "note", "stopped", f"Start it: flotilla ctl start {report.name}")
         elif not report.fresh:
@@ -227,6 +239,9 @@ def _notices(settings: Settings) -> Iterator[Finding]:
 
 def _drill(settings: Settings) -> Iterator[Finding]:
     """Send a real task through API-side asking, the broker and a worker, and time its start."""
+    if _still_to_be_made(settings):
+        yield Finding("drill", "bad", "there is no database yet", _FIRST_START)
+        return
     with _engine(settings) as engine, contextlib.closing(Bell(settings.redis_url)) as bell:
         yield _time_a_drill(engine, bell)
 
@@ -253,6 +268,12 @@ def _time_a_drill(engine: Engine, bell: Bell) -> Finding:
         time.sleep(0.02)
     text = f"task {asked.id} was not done within {DRILL_WITHIN_S:.0f} s"
     return Finding("drill", "bad", text, "See: flotilla logs strategy-worker")
+
+
+def _still_to_be_made(settings: Settings) -> bool:
+    """Whether there is no file of SQLite yet. To open it would make it, and a doctor only looks."""
+    scheme, _, path = settings.database_url.partition("?")[0].partition(":///")
+    return scheme == "sqlite" and path not in {"", ":memory:"} and not Path(path).exists()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Fixtures: databases on every kind of server that this machine has, and a Valkey."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from app.storage.tables import metadata
 from ops.migrate import upgrade
 from tests import servers
 from tests.builders import Valkey
+
+# No test, and no process that a test starts, reads the flotilla.toml of whoever runs it.
+os.environ["FLOTILLA_CONFIG"] = os.devnull
 
 DATABASES = ("sqlite", "mariadb", "postgresql")
 

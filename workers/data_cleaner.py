@@ -36,7 +36,9 @@ def check_database(parts: Parts) -> None:
 
 
 def _ask(parts: Parts, kind: str) -> None:
-    ask_task(parts.engine, parts.bell, kind=kind, payload={}, actor="clock", trace_id=logs.trace_id.get(), now=parts.now())
+    ask_task(
+        parts.engine, parts.bell, kind=kind, payload={}, actor="clock", trace_id=logs.trace_id.get(), now=parts.now()
+    )
 
 
 def main() -> None:

@@ -2,17 +2,18 @@
 
 import json
 import logging
+import os
 import re
 import secrets
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from app.errors import FlotillaError
 
@@ -71,32 +72,157 @@ def _last_words(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 
 def tail(
-    log_dir: Path, process: str | None, lines: int, *, level: str | None = None, trace: str | None = None
+    log_dir: Path,
+    process: str | None,
+    lines: int,
+    *,
+    level: str | None = None,
+    trace: str | None = None,
+    ends: Mapping[int, int] | None = None,
 ) -> list[dict[str, Any]]:
-    """The newest ``lines`` entries, oldest first, of one process or of all, at or above ``level``, of one ``trace``."""
-    paths = [log_dir / f"{process}.jsonl"] if process else sorted(log_dir.glob("*.jsonl"))
-    allowed = LEVELS[LEVELS.index(level) :] if level else None
+    """The newest ``lines`` entries, oldest first, of one process or of all, at or above ``level``, of one ``trace``.
+
+    ``ends`` holds, by inode, up to where a file is read; a file without an end is not read at all.
+    """
     found: list[dict[str, Any]] = []
-    for path in paths:
-        wanted = (
-            entry
-            for entry in _backwards(path, trace)
-            if (not allowed or entry["level"] in allowed) and (not trace or entry.get("trace_id") == trace)
-        )
+    for path in _paths(log_dir, process):
+        wanted = (entry for entry in _backwards(path, trace, ends) if _wanted(entry, level, trace))
         found += reversed(list(islice(wanted, lines)))
     found.sort(key=lambda entry: str(entry["at"]))
     return found[-lines:]
 
 
-def _backwards(path: Path, containing: str | None) -> Iterator[dict[str, Any]]:
+class Follower:
+    """Reads on in the logs: ``before`` is what they held when it was made, ``appended`` what came since, each line once."""
+
+    def __init__(
+        self, log_dir: Path, process: str | None, *, level: str | None = None, trace: str | None = None
+    ) -> None:
+        self._log_dir, self._process, self._level, self._trace = log_dir, process, level, trace
+        self._logs = {path: _Appended(path) for path in _paths(log_dir, process)}
+        self._ends = {inode: end for log in self._logs.values() for inode, end in log.skip().items()}
+
+    def before(self, lines: int) -> list[dict[str, Any]]:
+        """The newest entries from before the following began; to be asked first, while their files are surely there."""
+        return tail(self._log_dir, self._process, lines, level=self._level, trace=self._trace, ends=self._ends)
+
+    def appended(self) -> list[dict[str, Any]]:
+        """What was written since the last call, oldest first."""
+        for path in _paths(self._log_dir, self._process):
+            self._logs.setdefault(path, _Appended(path))
+        found = [
+            entry
+            for log in self._logs.values()
+            for entry in log.entries(containing=self._trace)
+            if _wanted(entry, self._level, self._trace)
+        ]
+        return sorted(found, key=lambda entry: str(entry["at"]))
+
+    def close(self) -> None:
+        """Close the logs."""
+        for log in self._logs.values():
+            log.close()
+
+
+class _Appended:
+    """What is appended to one log and the files it is rotated into.
+
+    They are told apart by inode and stay open until they are deleted: the kernel gives no inode away that is still open, and
+    what was written just before a deletion can still be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files: dict[int, BinaryIO] = {}  # oldest first
+        self._rest = b""  # a line whose end is not written yet; it may come in the next file
+        self._at = ""
+
+    def skip(self) -> dict[int, int]:
+        """Pass over every whole line that is there; where each file was left, by inode."""
+        self._open_new()
+        for file in self._files.values():
+            file.seek(0, os.SEEK_END)
+        if self._files:
+            newest = list(self._files.values())[-1]
+            newest.seek(_after_last_line(newest))
+        return {inode: file.tell() for inode, file in self._files.items()}
+
+    def entries(self, containing: str | None) -> Iterator[dict[str, Any]]:
+        """The entries of every whole line that was written since; only lines with the text ``containing``, if given."""
+        self._open_new()
+        for line in self._new_lines():
+            if containing and containing not in line:
+                continue
+            entry = _entry(line, self._path.name.removesuffix(".jsonl"))
+            self._at = entry["at"] = str(entry.get("at") or self._at)
+            yield entry
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _new_lines(self) -> list[str]:
+        for inode, file in list(self._files.items()):
+            about = os.fstat(file.fileno())
+            if about.st_size < file.tell():  # emptied in place
+                file.seek(0)
+                self._rest = b""
+            self._rest += file.read()
+            if about.st_nlink == 0:
+                self._files.pop(inode).close()
+        *whole, self._rest = self._rest.split(b"\n")
+        return [line.decode("utf-8", "replace") for line in whole if line.strip()]
+
+    def _open_new(self) -> None:
+        """Open from the newest to the oldest: a file that is rotated meanwhile is then met under its next name."""
+        opened: dict[int, BinaryIO] = {}
+        for path in _newest_first(self._path):
+            try:
+                file = path.open("rb", buffering=0)
+            except FileNotFoundError:
+                continue
+            inode = os.fstat(file.fileno()).st_ino
+            if inode in self._files or inode in opened:
+                file.close()
+            else:
+                opened[inode] = file
+        self._files |= dict(reversed(opened.items()))
+
+
+def _after_last_line(file: BinaryIO) -> int:
+    position = file.seek(0, os.SEEK_END)
+    while position > 0:
+        size = min(_BLOCK, position)
+        position = file.seek(position - size)
+        if (found := file.read(size).rfind(b"\n")) >= 0:
+            return position + found + 1
+    return 0
+
+
+def _paths(log_dir: Path, process: str | None) -> list[Path]:
+    return [log_dir / f"{process}.jsonl"] if process else sorted(log_dir.glob("*.jsonl"))
+
+
+def _newest_first(path: Path) -> Iterator[Path]:
+    """A log and the files that it was rotated into; these are listed only when the first one has been dealt with."""
+    yield path
+    yield from sorted(path.parent.glob(f"{path.name}.*"), key=lambda old: int(re.sub(r"\D", "", old.suffix) or 0))
+
+
+def _wanted(entry: Mapping[str, Any], level: str | None, trace: str | None) -> bool:
+    return (not level or entry["level"] in LEVELS[LEVELS.index(level) :]) and (
+        not trace or entry.get("trace_id") == trace
+    )
+
+
+def _backwards(path: Path, containing: str | None, ends: Mapping[int, int] | None) -> Iterator[dict[str, Any]]:
     """Entries from the newest to the oldest, through the rotated files ``.1``, ``.2`` ... too.
 
     A line without the text ``containing`` is not even parsed: a trace is a few lines among hundreds of thousands.
     """
-    rotated = sorted(path.parent.glob(f"{path.name}.*"), key=lambda old: int(re.sub(r"\D", "", old.suffix) or 0))
     at = ""
-    for file in (path, *rotated):
-        for line in _lines_backwards(file):
+    for file in _newest_first(path):
+        for line in _lines_backwards(file, ends):
             if containing and containing not in line:
                 continue
             entry = _entry(line, path.name.removesuffix(".jsonl"))
@@ -104,10 +230,12 @@ def _backwards(path: Path, containing: str | None) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _lines_backwards(path: Path) -> Iterator[str]:
+def _lines_backwards(path: Path, ends: Mapping[int, int] | None) -> Iterator[str]:
     try:
         with path.open("rb") as file:
-            position, rest = file.seek(0, 2), b""
+            position, rest = file.seek(0, os.SEEK_END), b""
+            if ends is not None:
+                position = min(position, ends.get(os.fstat(file.fileno()).st_ino, 0))
             while position > 0:
                 size = min(_BLOCK, position)
                 position -= size

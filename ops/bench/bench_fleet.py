@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from app.host.fleet_file import read_fleet
@@ -38,7 +39,9 @@ def place() -> Iterator[dict[str, str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    own = {"FLOTILLA__STATE__DIR": folder, "FLOTILLA__API__PORT": str(port)}
+    config = Path(folder, "flotilla.toml")
+    config.touch()  # empty: what is measured are the defaults, not this machine's settings
+    own = {"FLOTILLA__STATE__DIR": folder, "FLOTILLA__API__PORT": str(port), "FLOTILLA_CONFIG": str(config)}
     try:
         yield {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA")} | own
     finally:

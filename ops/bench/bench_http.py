@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from app.host.fleet_file import read_fleet
@@ -61,7 +62,14 @@ def place() -> Iterator[dict[str, str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    own = {"FLOTILLA__STATE__DIR": folder, "FLOTILLA__API__PORT": str(port), "MALLOC_ARENA_MAX": "2"}
+    config = Path(folder, "flotilla.toml")
+    config.touch()  # empty: what is measured are the defaults, not this machine's settings
+    own = {
+        "FLOTILLA__STATE__DIR": folder,
+        "FLOTILLA__API__PORT": str(port),
+        "MALLOC_ARENA_MAX": "2",
+        "FLOTILLA_CONFIG": str(config),
+    }
     env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA")} | own
     try:
         migrate.upgrade(load(env).database_url)

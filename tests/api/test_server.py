@@ -35,7 +35,7 @@ class MainApp:
             self.port = probe.getsockname()[1]
         self.folder = folder
         self._out = folder / "out.jsonl"
-        env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA")} | {
+        env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA__")} | {
             "FLOTILLA__STATE__DIR": str(folder),
             "FLOTILLA__API__PORT": str(self.port),
             "FLOTILLA__DATABASE__URL": database_url,

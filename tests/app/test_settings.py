@@ -1,4 +1,6 @@
 import json
+import os
+import re
 from pathlib import Path
 
 import jsonschema
@@ -164,6 +166,14 @@ def test_a_relative_path_begins_at_the_projects_folder_wherever_a_process_stands
 @pytest.mark.parametrize("url", ["sqlite:////srv/fl.db", "sqlite:///:memory:", "sqlite://"])
 def test_an_address_of_sqlite_that_is_not_relative_stays_as_it_is(tmp_path: Path, url: str):
     assert load({"FLOTILLA__DATABASE__URL": url}, tmp_path).database_url == url
+
+
+def test_no_test_and_no_bench_reads_the_settings_of_this_machine():
+    assert Path(os.environ["FLOTILLA_CONFIG"]).read_bytes() == b""
+    for path in [*ROOT.glob("tests/**/*.py"), *ROOT.glob("ops/bench/*.py")]:
+        text = path.read_text(encoding="utf-8")
+        forgets_it = re.search(r"startswith\(.FLOTILLA_?.\)", text) and '"FLOTILLA_CONFIG": ' not in text
+        assert not forgets_it, f"{path} starts processes without FLOTILLA_CONFIG."
 
 
 def test_the_example_names_every_setting_with_its_default_and_fits_the_schema(tmp_path: Path):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA")}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA__")}
         env |= {"FLOTILLA__STATE__DIR": str(tmp_path), "FLOTILLA__API__PORT": "1"} | more
         words = (sys.executable, "-m", "ops", *words)
         return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -81,7 +83,22 @@ def test_migrate_brings_an_empty_place_up_to_date_and_then_has_nothing_to_do(run
     assert (after.returncode, json.loads(after.stdout)["state"]) == (0, "current")
 
 
-def test_the_doctor_of_a_new_place_finds_nothing_bad_but_the_missing_schema(run: Run):
+@pytest.mark.parametrize("name", ["flotilla.db", "other.db"])
+def test_the_doctor_of_a_new_place_finds_nothing_bad_and_makes_nothing(run: Run, tmp_path: Path, name: str):
+    more = {} if name == "flotilla.db" else {"FLOTILLA__DATABASE__URL": f"sqlite:///{tmp_path / name}"}
+
+    said = run("doctor", "--json", **more)
+    drilled = run("doctor", "--drill", "--json", **more)
+
+    verdicts = {finding["what"]: finding["verdict"] for finding in json.loads(said.stdout)}
+    assert (verdicts["database"], verdicts["migrations"]) == ("note", "note")
+    assert (said.returncode, "bad" in verdicts.values(), drilled.returncode) == (0, False, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_says_how_to_bring_an_old_schema_up_to_date(run: Run, tmp_path: Path):
+    (tmp_path / "flotilla.db").touch()
+
     said = run("doctor", "--json")
 
     bad = [finding for finding in json.loads(said.stdout) if finding["verdict"] == "bad"]
@@ -139,6 +156,72 @@ def test_logs_can_be_cut_off_by_the_reader(run: Run, tmp_path: Path):
 
     assert said.stderr == ""
     assert said.stdout.count("\n") == 1
+
+
+def test_logs_are_followed_until_the_end(run: Run, tmp_path: Path):
+    (tmp_path / "log").mkdir()
+    line = {"at": "2026-11-21T05:00:00+00:00", "level": "INFO", "process": "monitor", "message": "before"}
+    log = tmp_path / "log" / "monitor.jsonl"
+    log.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    words = [sys.executable, "-m", "ops", "--json", "logs", "-f"]
+    env = os.environ | {"FLOTILLA__STATE__DIR": str(tmp_path)}
+    with subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout
+        try:
+            assert json.loads(following.stdout.readline())["message"] == "before"
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line | {"message": "after"}) + "\n")
+            assert json.loads(following.stdout.readline())["message"] == "after"
+        finally:
+            following.send_signal(signal.SIGINT)
+        assert following.wait(timeout=30) == 0
+        assert following.stdout.read() == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["--json", "ctl", "status"], ["ctl", "--json", "status"], ["ctl", "status", "--json"]]
+)
+def test_ctl_has_no_json_and_says_so(run: Run, words: list[str]):
+    said = run(*words)
+
+    assert said.returncode == 2
+    assert "flotilla ps --json" in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("words", [["status"], ["start", "monitor"]])
+def test_ctl_without_a_fleet_is_exit_3(run: Run, words: list[str]):
+    said = run("ctl", *words)
+
+    assert said.returncode == 3
+    assert "make run" in said.stderr
+
+
+def test_ctl_keeps_supervisorctls_errors_apart_from_a_silent_fleet(run: Run, tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    socket = tmp_path / "run" / "supervisor.sock"
+    conf = tmp_path / "supervisord.conf"
+    conf.write_text(
+        f"[unix_http_server]\nfile={socket}\n[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\n"
+        f"pidfile={tmp_path / 'pid'}\n[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+        "[program:idle]\ncommand=sleep 600\nautostart=false\n",
+        encoding="utf-8",
+    )
+    words = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as supervisord:
+        try:
+            until = time.monotonic() + 30
+            while run("ctl", "version").returncode and time.monotonic() < until:
+                pass
+            codes = {
+                words: run("ctl", *words.split()).returncode
+                for words in ("version", "status", "status nobody", "start nobody", "nonsense")
+            }
+        finally:
+            supervisord.terminate()
+
+    # supervisorctl itself says 0, 3 (something is stopped), 4, 1 and 1
+    assert codes == {"version": 0, "status": 1, "status nobody": 1, "start nobody": 1, "nonsense": 1}
 
 
 def test_stop_without_a_fleet_is_not_an_error(run: Run):

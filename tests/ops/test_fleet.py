@@ -56,7 +56,9 @@ class Fleet:
     @classmethod
     def in_a_new_place(cls, **more: str) -> "Fleet":
         own = {"FLOTILLA__STATE__DIR": tempfile.mkdtemp(prefix="fl"), "FLOTILLA__API__PORT": str(free_port())}
-        return cls({name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA")} | own | more)
+        return cls(
+            {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA__")} | own | more
+        )
 
     def command(self, *words: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -2,6 +2,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,91 @@ def test_lines_longer_than_a_block_and_torn_bytes_are_read_whole(tmp_path: Path)
 
 def test_no_log_is_no_lines(tmp_path: Path):
     assert logs.tail(tmp_path, "monitor", 5) == []
+
+
+def write(path: Path, *lines: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(lines))
+
+
+def rotate(path: Path, kept: int = 2) -> None:
+    """As supervisord does it."""
+    for number in range(kept - 1, 0, -1):
+        if (old := path.with_name(f"{path.name}.{number}")).exists():
+            old.replace(path.with_name(f"{path.name}.{number + 1}"))
+    path.replace(path.with_name(f"{path.name}.1"))
+    path.touch()
+
+
+def test_following_shows_each_line_once_even_when_lines_are_alike(tmp_path: Path):
+    log = tmp_path / "a.jsonl"
+    write(log, entry("1", "old"), entry("2", "old"))
+    with closing(logs.Follower(tmp_path, None)) as follower:
+        write(log, entry("3", "new"))
+
+        assert messages(follower.before(9)) == ["old", "old"]
+        assert messages(follower.appended()) == ["new"]
+        write(log, entry("3", "new"), entry("3", "new"))
+        assert messages(follower.appended()) == ["new", "new"]
+        assert follower.appended() == []
+
+
+def test_following_goes_through_rotations_and_deletions_without_loss_or_repetition(tmp_path: Path):
+    log = tmp_path / "a.jsonl"
+    write(log, entry("0", "old"))
+    with closing(logs.Follower(tmp_path, "a")) as follower:
+        seen: list[str] = []
+        for number in range(1, 41):
+            write(log, entry(f"{number:02}", f"{number} before"))
+            if number % 3:
+                seen += messages(follower.appended())
+            rotate(log)
+            write(log, entry(f"{number:02}", f"{number} after"))
+        seen += messages(follower.appended())
+
+        assert seen == [f"{number} {when}" for number in range(1, 41) for when in ("before", "after")]
+
+
+def test_what_was_there_before_following_is_found_after_a_rotation_too(tmp_path: Path):
+    log = tmp_path / "a.jsonl"
+    write(log, entry("1", "old"))
+    with closing(logs.Follower(tmp_path, "a")) as follower:
+        write(log, entry("2", "new"))
+        rotate(log)
+        write(log, entry("3", "newer"))
+
+        assert messages(follower.before(9)) == ["old"]
+        assert messages(follower.appended()) == ["new", "newer"]
+
+
+def test_a_line_is_followed_when_it_is_whole_even_if_a_rotation_tears_it(tmp_path: Path):
+    log = tmp_path / "a.jsonl"
+    first, second = entry("1", "ü" * 100_000), entry("2", "torn")
+    write(log, first[:90_000])
+    with closing(logs.Follower(tmp_path, "a")) as follower:
+        assert follower.before(9) == follower.appended() == []
+        write(log, first[90_000:], second[:20])
+        assert messages(follower.appended()) == ["ü" * 100_000]
+        rotate(log)
+        write(log, second[20:])
+        assert messages(follower.appended()) == ["torn"]
+
+
+def test_following_notices_new_logs_and_emptied_ones_and_merges_them_by_time(tmp_path: Path):
+    write(tmp_path / "a.jsonl", entry("1", "x" * 500))
+    with closing(logs.Follower(tmp_path, None)) as follower:
+        (tmp_path / "a.jsonl").write_text(entry("3", "third"), encoding="utf-8")
+        write(tmp_path / "b.jsonl", entry("2", "second"), "Segmentation fault\n", entry("4", "fourth"))
+
+        assert messages(follower.appended()) == ["second", "Segmentation fault", "third", "fourth"]
+
+
+def test_following_keeps_to_the_level_and_the_trace(tmp_path: Path):
+    log = tmp_path / "a.jsonl"
+    write(log, entry("1", "old", level="ERROR", trace_id="t1"))
+    with closing(logs.Follower(tmp_path, "a", level="WARNING", trace="t1")) as follower:
+        write(log, entry("2", "t1 in the text", level="ERROR"), entry("3", "mild", trace_id="t1"))
+        write(log, entry("4", "wanted", level="ERROR", trace_id="t1"))
+
+        assert messages(follower.before(9)) == ["old"]
+        assert messages(follower.appended()) == ["wanted"]
