@@ -296,7 +296,7 @@ def _check(settings: Settings) -> None:
     scheme = settings.database.url.partition("://")[0]
     if settings.database.url and (scheme not in _DATABASES or "://" not in settings.database.url):
         raise Misconfigured(
-            f"database.url begins with {scheme[:20]!r}.",
+            "database.url is not an address that Flotilla knows.",
             cure="Use sqlite:///path, mysql://user:password@host/name or postgresql://user:password@host/name.",
         )
     if settings.redis.url and not re.match(r"(redis|rediss|unix)://.", settings.redis.url):

@@ -62,7 +62,7 @@ def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> En
         engine = create_engine(
             address, pool_size=pool_size, max_overflow=0, pool_timeout=BUSY_S, json_serializer=to_json, **options
         )
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is not a number
         raise Misconfigured("database.url is not the address of a database.") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)

@@ -187,7 +187,7 @@ def test_reading_long_logs_holds_up_no_other_request(start: Start):
 
     assert found[0][0] == 200
     assert found[0][1]["data"]["logs"] == []
-    assert answered > 4  # while one file was read; in one thread it would be one or two, before it and after it
+    assert answered > 2  # in one thread: at most one before the reading and one after it
 
 
 def test_an_error_in_a_thread_is_told_like_any_other(start: Start):
