@@ -1,5 +1,7 @@
 # Only Python 3.11 or newer, make and a C library are assumed. Everything else is made below, inside .venv and ./var.
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell command -v $(name) 2>/dev/null)))
+# The first that runs and is new enough: a name alone may be a shim of pyenv that leads nowhere.
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # A shorthand: make run EXCHANGES=binance,okx
@@ -55,7 +57,7 @@ clean: ## Remove .venv and caches; ./var with all data stays
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Flotilla needs Python 3.11 or newer, and finds $$($(PYTHON) --version 2>&1). Install it, or: make PYTHON=/path/to/python3.12 run"; exit 1; }
+		|| { echo "Flotilla needs Python 3.11 or newer. Install it, or say where it is: make PYTHON=/path/to/python3.12 run"; exit 1; }
 	@echo "making .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
 $(BIN)/.installed: $(BIN)/python requirements.lock pyproject.toml

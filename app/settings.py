@@ -21,7 +21,7 @@ from app.errors import Misconfigured
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "FLOTILLA__"
-SECRETS = {("database", "url"), ("redis", "url"), ("telegram", "token")}
+SECRETS = {("database", "url"), ("redis", "url"), ("telegram", "token"), ("telegram", "base_url")}
 _MASK = "********"
 _HARMLESS = {"charset", "db", "host", "port", "sslmode", "unix_socket", "virtual_host"}  # may be shown, of an address
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -198,6 +198,8 @@ def shown(settings: Settings) -> dict[str, dict[str, Any]]:
     tree: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
     for section, key in SECRETS:
         tree[section][key] = hide(tree[section][key])
+    if settings.telegram.token:
+        tree["telegram"]["token"] = "********"  # noqa: S105 - it hides one, whatever it looks like
     return tree
 
 
@@ -307,6 +309,10 @@ def _check(settings: Settings) -> None:
     for name in settings.feed.exchanges:
         if not re.fullmatch(r"[a-z][a-z0-9]*", name):
             raise Misconfigured(f"feed.exchanges has {name!r}.", cure="Write names in lower case, such as binance,okx.")
+    try:
+        _ = settings.state_dir
+    except RuntimeError as error:
+        raise Misconfigured(f"state.dir {settings.state.dir!r} cannot be used: {error}") from error
     try:
         ZoneInfo(settings.clock.timezone)
     except (KeyError, ValueError, OSError) as error:

@@ -88,7 +88,8 @@ def ps(settings: Settings, args: argparse.Namespace) -> int:
         )
         known = [report.memory_mb for report in reports if report.memory_mb is not None]
         print(f"{len(known)} processes, {sum(known):.0f} MB together")
-    return WELL if all(report.fresh or report.state == "STOPPED" for report in reports) else NOT_WELL
+    idle = _idle(settings)
+    return WELL if all(report.fresh or report.name in idle for report in reports) else NOT_WELL
 
 
 def doctor(settings: Settings, args: argparse.Namespace) -> int:
@@ -213,6 +214,22 @@ def _parser() -> argparse.ArgumentParser:
         "words", nargs=argparse.REMAINDER, help="what supervisorctl takes, such as: restart monitor"
     )
     return parser
+
+
+def _idle(settings: Settings) -> set[str]:
+    """Processes that need not run: those that somebody wished stopped, and our own broker where another Redis serves."""
+    from app.storage import processes
+    from app.storage.database import open_engine, reading
+
+    idle = set() if settings.embedded_broker else {"broker"}
+    engine = open_engine(settings.database_url, pool_size=1)
+    try:
+        with reading(engine) as db:
+            return idle | {row.name for row in processes.rows(db) if row.desired == "stopped"}
+    except FlotillaError:
+        return idle  # the wishes are unknown, so that every process is expected to run
+    finally:
+        engine.dispose()
 
 
 def _count(text: str) -> int:

@@ -28,6 +28,7 @@ from ops import migrate
 
 FLEET_FILE = ROOT / "supervisord.conf"
 READY_WITHIN_S = 60.0
+SERVES_BUT_S = 15.0  # for something outside, such as another Redis: the fleet waits for it and goes on
 FREE_DISK_MB = 200
 _POLL_S = 0.2
 
@@ -48,7 +49,7 @@ def run(settings: Settings, say: Say) -> int:
             time.sleep(_POLL_S)
     finally:
         ended_by_itself = supervisord.poll() is not None and not asked
-        _stop(settings, psutil.Process(supervisord.pid), say)
+        _stop(settings, supervisord.pid, say)
     if ended_by_itself:
         say(f"supervisord ended by itself; its last words are in {settings.log_dir / 'supervisord.log'}")
     return 0 if asked or (ready and not ended_by_itself) else 1
@@ -60,7 +61,7 @@ def start(settings: Settings, say: Say) -> int:
     if not _wait_until_ready(
         settings, Supervisor(settings.supervisor_socket), supervisord, say, cancelled=lambda: False
     ):
-        _stop(settings, psutil.Process(supervisord.pid), say)
+        _stop(settings, supervisord.pid, say)
         return 1
     return 0
 
@@ -71,7 +72,7 @@ def stop(settings: Settings, say: Say) -> int:
         _end_orphans(settings, say)
         say(f"Flotilla does not run in {settings.state_dir}.")
     else:
-        _stop(settings, supervisord, say)
+        _stop(settings, supervisord.pid, say)
     return 0
 
 
@@ -87,20 +88,26 @@ def _running(settings: Settings) -> psutil.Process | None:
 
 def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
     state = settings.state_dir
-    for folder in (settings.run_dir, settings.log_dir, state / "notices"):
-        folder.mkdir(parents=True, exist_ok=True)
-    state.chmod(0o700)  # it holds the database and the sockets of this fleet
+    try:
+        for folder in (settings.run_dir, settings.log_dir, state / "notices"):
+            folder.mkdir(parents=True, exist_ok=True)
+        state.chmod(0o700)  # it holds the database and the sockets of this fleet
+    except OSError as error:
+        raise Misconfigured(
+            f"The state folder {state} cannot be made or used: {error.strerror}.",
+            cure="Set FLOTILLA__STATE__DIR to a folder of your own.",
+        ) from error
     with _one_at_a_time(settings):
         _check_place(settings)
-        say(f"state folder   {state}")
+        say(f"state folder    {state}")
         _end_orphans(settings, say)
         _check_port(settings)
         before, after = migrate.upgrade(settings.database_url)
         say(
-            f"database       {_kind(settings)}, schema {after}"
+            f"database        {_kind(settings)}, schema {after}"
             + ("" if before == after else f" (was {before or 'empty'})")
         )
-        say(f"broker         {'Valkey of our own' if settings.embedded_broker else 'the Redis of your setting'}")
+        say(f"broker          {'Valkey of our own' if settings.embedded_broker else 'the Redis of your setting'}")
         supervisord = _supervisord(settings)
         while supervisord.poll() is None and _running(settings) is None:
             time.sleep(_POLL_S / 4)  # until its pid file stands: a second start must see it
@@ -139,6 +146,7 @@ def _wait_until_ready(
     specs = fleet_file.read_fleet(FLEET_FILE)
     told: set[str] = set()
     until = time.monotonic() + READY_WITHIN_S
+    served_s = time.monotonic()
     reports: list[ProcessReport] = []
     while time.monotonic() < until and not cancelled():
         if supervisord.poll() is not None:
@@ -149,17 +157,27 @@ def _wait_until_ready(
         for report in reports:
             if report.fresh and report.name not in told:
                 told.add(report.name)
-                say(f"{report.name:<14} running, pid {report.pid}")
-        if reports and all(_as_wished(settings, report) for report in reports) and _ready(settings):
-            say(f"Flotilla is ready: {settings.address}")
-            return True
+                say(f"{report.name:<15} running, pid {report.pid}")
+        if reports and all(_as_wished(settings, report) for report in reports):
+            missing = _missing(settings)
+            if missing == []:
+                say(f"Flotilla is ready: {settings.address}")
+                return True
+            served_s = served_s if missing is not None else time.monotonic()
+            if time.monotonic() - served_s > SERVES_BUT_S:
+                say(f"Flotilla serves {settings.address}, but is not ready: {'; '.join(missing or [])}")
+                return True
         time.sleep(_POLL_S)
     if not cancelled():
-        for report in reports:
-            if not _as_wished(settings, report):
-                say(f"{report.name:<14} {report.state}: {report.explanation}. See: flotilla logs {report.name}")
-        say(f"Flotilla was not ready after {READY_WITHIN_S:.0f} s. `flotilla doctor` says what is wrong.")
+        _say_what_is_wrong(settings, reports, say)
     return False
+
+
+def _say_what_is_wrong(settings: Settings, reports: list[ProcessReport], say: Say) -> None:
+    for report in reports:
+        if not _as_wished(settings, report):
+            say(f"{report.name:<15} {report.state}: {report.explanation}. See: flotilla logs {report.name}")
+    say(f"Flotilla was not ready after {READY_WITHIN_S:.0f} s. `flotilla doctor` says what is wrong.")
 
 
 def _as_wished(settings: Settings, report: ProcessReport) -> bool:
@@ -169,24 +187,30 @@ def _as_wished(settings: Settings, report: ProcessReport) -> bool:
     return report.fresh or report.state in {"STOPPED", "STOPPING"}
 
 
-def _ready(settings: Settings) -> bool:
+def _missing(settings: Settings) -> list[str] | None:
+    """What the fleet still lacks to be ready, by its own account; None while it does not answer."""
     try:
-        with urllib.request.urlopen(f"{settings.address}/health/live", timeout=1) as answer:  # noqa: S310 - our own address
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        with urllib.request.urlopen(f"{settings.address}/health/ready", timeout=3) as answer:  # noqa: S310 - our own address
+            json.load(answer)
+            return []
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            checks = json.load(refusal)["data"]["checks"]
+        return [f"{check['name']}: {check['detail']}" for check in checks if not check["ok"]]
+    except (urllib.error.URLError, OSError, ValueError, KeyError):
+        return None
 
 
-def _stop(settings: Settings, supervisord: psutil.Process, say: Say) -> None:
+def _stop(settings: Settings, pid: int, say: Say) -> None:
     """Ask supervisord to drain and stop all, and wait; what has not ended within all graces together is ended hard."""
     say("draining and stopping every process")
-    try:
-        Supervisor(settings.supervisor_socket).shutdown()
-    except FlotillaError:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            supervisord.terminate()  # the same wish by another way
     graces_s = sum(spec.grace_s for spec in fleet_file.read_fleet(FLEET_FILE))
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by itself
+        supervisord = psutil.Process(pid)
+        try:
+            Supervisor(settings.supervisor_socket).shutdown()
+        except FlotillaError:
+            supervisord.terminate()  # the same wish by another way
         try:
             supervisord.wait(timeout=graces_s)
         except psutil.TimeoutExpired:
@@ -204,7 +228,7 @@ def _end_orphans(settings: Settings, say: Say) -> None:
             continue
         with contextlib.suppress(psutil.NoSuchProcess):
             orphan = psutil.Process(pid)
-            say(f"{spec.name:<14} was left behind by an earlier fleet (pid {pid}); ending it")
+            say(f"{spec.name:<15} was left behind by an earlier fleet (pid {pid}); ending it")
             orphan.terminate()
             try:
                 orphan.wait(timeout=spec.grace_s)
@@ -234,6 +258,11 @@ def _check_place(settings: Settings) -> None:
         raise Misconfigured(
             f"The path of the state folder is too long for a socket: {settings.state_dir}",
             cure="Set FLOTILLA__STATE__DIR to a path of fewer than 75 characters.",
+        )
+    if "%" in f"{settings.state_dir}{ROOT}{sys.executable}":
+        raise Misconfigured(
+            "supervisord cannot work in a path with a % in it.",
+            cure="Move Flotilla, or set FLOTILLA__STATE__DIR elsewhere.",
         )
     free_mb = shutil.disk_usage(settings.state_dir).free // 1_000_000
     if free_mb < FREE_DISK_MB:
