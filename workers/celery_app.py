@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import redis
 from celery import Celery
 from celery.schedules import crontab, schedule
 from celery.worker import state as celery_state
@@ -117,7 +116,7 @@ def serve(parts: Parts, queue: str, *, start_clock: Callable[[Celery], Callable[
         ticks = start_clock(app)
     gc.freeze()  # what is loaded now stays: the collector need not walk it again
     while not life.draining.is_set():
-        _patiently(parts, lambda: _ping(parts), "the broker")
+        _patiently(parts, lambda: _hear_the_broker(parts, queue), "the broker")
         if life.draining.is_set():
             return
         _consume_once(parts, app, own)
@@ -157,12 +156,9 @@ def _recover(parts: Parts) -> None:
         log.warning("took back %d tasks of a predecessor that did not end well", taken_back)
 
 
-def _ping(parts: Parts) -> None:
-    try:
-        with redis.Redis.from_url(parts.settings.redis_url, socket_timeout=1, socket_connect_timeout=1) as broker:
-            broker.ping()
-    except redis.RedisError as error:
-        raise Unavailable(f"The broker does not answer: {error}") from error
+def _hear_the_broker(parts: Parts, queue: str) -> None:
+    if parts.bell.length(queue) is None:
+        raise Unavailable("The broker does not answer.")
 
 
 def _patiently(parts: Parts, attempt: Callable[[], None], what: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.domain.fleet import ProcessSpec, Role
+from app.domain.fleet import BEATS_MISSED, ProcessSpec, Role
 from app.host import heartbeat, probes
 from app.host.supervisor import ALIVE, ProcessInfo, Supervisor
 
@@ -53,5 +53,5 @@ def _report(spec: ProcessSpec, info: ProcessInfo, run_dir: Path, now_s: float) -
         last_work=beat.work if beat else None,
         role=spec.role,
         explanation=info.explanation,
-        fresh=info.state == "RUNNING" and age_s is not None and age_s <= 2 * spec.heartbeat_s,
+        fresh=info.state == "RUNNING" and age_s is not None and age_s <= BEATS_MISSED * spec.heartbeat_s,
     )
