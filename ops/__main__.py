@@ -225,7 +225,7 @@ def _idle(settings: Settings) -> set[str]:
     engine = open_engine(settings.database_url, pool_size=1)
     try:
         with reading(engine) as db:
-            return idle | {row.name for row in processes.rows(db) if row.desired == "stopped"}
+            return idle | processes.stopped_on_purpose(db)
     except FlotillaError:
         return idle  # the wishes are unknown, so that every process is expected to run
     finally:

@@ -77,6 +77,11 @@ def report(db: Connection, name: str, *, actual: str, pid: int | None, note: str
         raise NotFound(f"There is no process {name!r}.")
 
 
+def stopped_on_purpose(db: Connection) -> set[str]:
+    """Processes that somebody wished stopped, so that nobody need miss them."""
+    return {row.name for row in rows(db) if row.desired == "stopped"}
+
+
 def rows(db: Connection) -> list[ProcessRow]:
     """All of them, by name."""
     return [ProcessRow(*row) for row in db.execute(select(*_COLUMNS).order_by(states.c.name))]

@@ -74,7 +74,7 @@ def _database(engine: Engine) -> tuple[Check, set[str]]:
         with reading(engine) as db:
             version = schema_version(db)
             if version == SCHEMA_VERSION:
-                stopped = {row.name for row in processes.rows(db) if row.desired == "stopped"}
+                stopped = processes.stopped_on_purpose(db)
     except FlotillaError as error:
         return Check("database", ok=False, state="away", detail=told(error)), stopped
     if version != SCHEMA_VERSION:

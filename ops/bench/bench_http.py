@@ -11,10 +11,7 @@ gevent, misses the goal.
 import argparse
 import http.client
 import json
-import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +19,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from app.host.fleet_file import read_fleet
@@ -31,6 +27,7 @@ from app.settings import ROOT, load
 from app.storage import tasks
 from app.storage.database import open_engine, transaction
 from ops import migrate
+from ops.bench.bench_fleet import place
 
 CHOSEN = "gevent"
 GOAL_REQUESTS_S, GOAL_P99_MS, GOAL_CONNECTIONS, GOAL_SHARE = 1_000, 100, 100, 0.7
@@ -56,26 +53,11 @@ def commands(port: int) -> dict[str, list[str]]:
 
 
 @contextmanager
-def place() -> Iterator[dict[str, str]]:
+def migrated_place() -> Iterator[dict[str, str]]:
     """The environment of a server, with a state folder and a migrated database of its own."""
-    folder = tempfile.mkdtemp(prefix="bench")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = Path(folder, "flotilla.toml")
-    config.touch()  # empty: what is measured are the defaults, not this machine's settings
-    own = {
-        "FLOTILLA__STATE__DIR": folder,
-        "FLOTILLA__API__PORT": str(port),
-        "MALLOC_ARENA_MAX": "2",
-        "FLOTILLA_CONFIG": str(config),
-    }
-    env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA")} | own
-    try:
+    with place() as env:
         migrate.upgrade(load(env).database_url)
-        yield env
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield env | {"MALLOC_ARENA_MAX": "2"}
 
 
 def make_task(env: dict[str, str]) -> int:
@@ -138,7 +120,7 @@ def run(names: list[str], seconds: float) -> list[dict[str, Any]]:
     """Measure every server, path and number of connections."""
     rows = []
     for name in names:
-        with place() as env:
+        with migrated_place() as env:
             port = int(env["FLOTILLA__API__PORT"])
             paths = ("/health/live", f"/api/system/tasks/{make_task(env)}")
             with serving(commands(port)[name], env, port) as pid:
