@@ -22,6 +22,7 @@ from app.errors import Misconfigured
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "FLOTILLA__"
 SECRETS = {("database", "url"), ("redis", "url"), ("telegram", "token"), ("telegram", "base_url")}
+LISTS = {("feed", "exchanges"), ("feed", "symbols"), ("feed", "spot_symbols")}  # with commas, in the environment
 _MASK = "********"
 _HARMLESS = {"charset", "db", "host", "port", "sslmode", "unix_socket", "virtual_host"}  # may be shown, of an address
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -74,9 +75,76 @@ class Redis(Section, frozen=True):
 
 
 class Feed(Section, frozen=True):
-    """Where market data will come from."""
+    """Where market data come from, and how much of them."""
 
-    exchanges: Annotated[tuple[str, ...], Meta(description="Names of exchanges, lower case.")] = ()
+    exchanges: Annotated[
+        tuple[str, ...],
+        Meta(description="demo, or live ones: binance, okx, htx by streams, any other of ccxt by REST. Empty: none."),
+    ] = ("demo",)
+    symbols: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Watched from the first start on; later /api/v1/symbols decides. Empty: the demo's, or the 13 largest."
+        ),
+    ] = ()
+    spot_symbols: Annotated[
+        tuple[str, ...],
+        Meta(description="Spot pairs that are watched beside the perpetuals, for arbitrage."),
+    ] = ("BTC/USDT", "ETH/USDT", "BNB/USDT", "ETH/BTC", "BNB/BTC")
+    books: Annotated[int, Meta(ge=0, le=1000, description="So many symbols of an exchange have a deep book.")] = 13
+    flush_ms: Annotated[int, Meta(ge=10, le=10_000, description="How often what was collected is written.")] = 50
+    keep_waiting: Annotated[
+        int,
+        Meta(
+            ge=1_000,
+            le=1_000_000,
+            description="Rows that wait in memory while the database is away; then the oldest go.",
+        ),
+    ] = 20_000
+
+
+class Demo(Section, frozen=True):
+    """The demo exchange: a generated market behind the protocols of Binance, OKX and HTX."""
+
+    port: Annotated[Port, Meta(description="Where the demo exchange listens.")] = 8090
+    seed: Annotated[int, Meta(ge=0, le=2**31, description="The same seed makes the same market.")] = 1
+    symbols: Annotated[int, Meta(ge=1, le=1000, description="How many perpetuals it trades.")] = 13
+    speed: Annotated[
+        float,
+        Meta(ge=0.1, le=1000, description="How fast its clock runs; the whole fleet takes its market time from it."),
+    ] = 1.0
+
+
+class Binance(Section, frozen=True):
+    """Where Binance is: another host for a mirror, a proxy or a test."""
+
+    futures_rest: Annotated[str, Meta(description="USDT-M futures.")] = "https://fapi.binance.com"
+    futures_stream: Annotated[str, Meta(description="USDT-M futures.")] = "wss://fstream.binance.com"
+    spot_rest: Annotated[str, Meta(description="Spot.")] = "https://api.binance.com"
+    spot_stream: Annotated[str, Meta(description="Spot.")] = "wss://stream.binance.com:9443"
+
+
+class Okx(Section, frozen=True):
+    """Where OKX is."""
+
+    rest: Annotated[str, Meta(description="All markets.")] = "https://www.okx.com"
+    stream: Annotated[str, Meta(description="Public channels.")] = "wss://ws.okx.com:8443/ws/v5/public"
+    business_stream: Annotated[str, Meta(description="Candles come from here.")] = (
+        "wss://ws.okx.com:8443/ws/v5/business"
+    )
+
+
+class Htx(Section, frozen=True):
+    """Where HTX (Huobi) is."""
+
+    spot_rest: Annotated[str, Meta(description="Spot.")] = "https://api.huobi.pro"
+    spot_stream: Annotated[str, Meta(description="Spot.")] = "wss://api.huobi.pro/ws"
+    spot_feed: Annotated[str, Meta(description="Spot books, change by change.")] = "wss://api.huobi.pro/feed"
+    futures_rest: Annotated[str, Meta(description="USDT-M swaps.")] = "https://api.hbdm.com"
+    futures_stream: Annotated[str, Meta(description="USDT-M swaps.")] = "wss://api.hbdm.com/linear-swap-ws"
+    index_stream: Annotated[str, Meta(description="Funding and marks of swaps.")] = (
+        "wss://api.hbdm.com/linear-swap-notification"
+    )
 
 
 class Clock(Section, frozen=True):
@@ -113,6 +181,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: Database = Database()
     redis: Redis = Redis()
     feed: Feed = Feed()
+    demo: Demo = Demo()
+    binance: Binance = Binance()
+    okx: Okx = Okx()
+    htx: Htx = Htx()
     clock: Clock = Clock()
     log: Log = Log()
     telegram: Telegram = Telegram()
@@ -143,6 +215,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.run_dir / "broker.sock"
 
     @property
+    def simulated(self) -> bool:
+        """Whether the market is the demo exchange's."""
+        return "demo" in self.feed.exchanges
+
+    @property
     def embedded_broker(self) -> bool:
         """Whether supervisord runs a Valkey of our own."""
         return not self.redis.url
@@ -151,7 +228,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def database_url(self) -> str:
         """The address as SQLAlchemy wants it."""
         if not self.database.url:
-            return f"sqlite:///{self.state_dir / 'flotilla.db'}"
+            name = "demo.db" if self.simulated else "flotilla.db"  # what was simulated never stands beside what was not
+            return f"sqlite:///{self.state_dir / name}"
         scheme, _, rest = self.database.url.partition("://")
         if scheme == "sqlite" and re.match(r"/(?!/|:memory:|file:)[^?]", rest):
             rest = f"/{ROOT}{rest}"
@@ -244,7 +322,7 @@ def _read_variable(name: str, text: str, root: Path) -> tuple[str, str, Any]:
     if key.endswith("_file") and (section, key.removesuffix("_file")) in SECRETS:
         return section, key.removesuffix("_file"), _read_secret(name, root / text)
     _refuse_unknown({section: {key: text}}, f"the environment ({name})")
-    if (section, key) == ("feed", "exchanges"):
+    if (section, key) in LISTS:
         return section, key, [part.strip() for part in text.split(",") if part.strip()]
     return section, key, text
 
@@ -290,6 +368,24 @@ def _explain(message: str, path: Path) -> str:
 
 
 def _check(settings: Settings) -> None:
+    _check_addresses(settings)
+    _check_feed(settings)
+    try:
+        _ = settings.state_dir
+    except RuntimeError as error:
+        raise Misconfigured(f"state.dir {settings.state.dir!r} cannot be used: {error}") from error
+    try:
+        ZoneInfo(settings.clock.timezone)
+    except (KeyError, ValueError, OSError) as error:
+        raise Misconfigured(
+            f"clock.timezone {settings.clock.timezone!r} is unknown.",
+            cure="Use an IANA name such as Asia/Shanghai or UTC.",
+        ) from error
+    if bool(settings.telegram.token) != bool(settings.telegram.chat_id):
+        raise Misconfigured("telegram needs both token and chat_id.", cure="Set the missing one, or neither.")
+
+
+def _check_addresses(settings: Settings) -> None:
     if settings.api.host not in LOOPBACK:
         raise Misconfigured(
             f"api.host is {settings.api.host!r}, but there are no accounts yet, so the API listens on loopback only.",
@@ -306,24 +402,26 @@ def _check(settings: Settings) -> None:
             "redis.url is not an address of a Redis.",
             cure="Use redis://host:6379/0, rediss://host:6379/0 or unix:///path.",
         )
+    if not re.match(r"https?://.", settings.telegram.base_url):
+        raise Misconfigured("telegram.base_url is not an http(s) address.")
+    for section in (settings.binance, settings.okx, settings.htx):
+        for key, address in msgspec.structs.asdict(section).items():
+            wanted = "https?" if key.endswith("rest") else "wss?"
+            if not re.match(rf"{wanted}://[^/]", address):
+                raise Misconfigured(
+                    f"{type(section).__name__.lower()}.{key} is {address!r}.",
+                    cure=f"Write an address that begins with {wanted.rstrip('?')}://.",
+                )
+
+
+def _check_feed(settings: Settings) -> None:
     for name in settings.feed.exchanges:
         if not re.fullmatch(r"[a-z][a-z0-9]*", name):
             raise Misconfigured(f"feed.exchanges has {name!r}.", cure="Write names in lower case, such as binance,okx.")
-    try:
-        _ = settings.state_dir
-    except RuntimeError as error:
-        raise Misconfigured(f"state.dir {settings.state.dir!r} cannot be used: {error}") from error
-    try:
-        ZoneInfo(settings.clock.timezone)
-    except (KeyError, ValueError, OSError) as error:
+    if settings.simulated and len(settings.feed.exchanges) > 1:
         raise Misconfigured(
-            f"clock.timezone {settings.clock.timezone!r} is unknown.",
-            cure="Use an IANA name such as Asia/Shanghai or UTC.",
-        ) from error
-    if bool(settings.telegram.token) != bool(settings.telegram.chat_id):
-        raise Misconfigured("telegram needs both token and chat_id.", cure="Set the missing one, or neither.")
-    if not re.match(r"https?://.", settings.telegram.base_url):
-        raise Misconfigured("telegram.base_url is not an http(s) address.")
+            "feed.exchanges mixes the demo exchange with live ones.", cure="Name demo alone, or only live exchanges."
+        )
 
 
 def schema_text() -> str:

@@ -1,0 +1,1 @@
+"""Exchanges: pure mappers from their messages to our values, and the connections that carry them. To add one: see table.py."""

@@ -1,0 +1,138 @@
+"""What market-feed says of itself: a file that it writes every second and the API reads, so that both SQL and Redis may be away."""
+
+from pathlib import Path
+
+import msgspec
+
+from app.errors import Unavailable
+
+NAME = "feed.json"
+CURRENT_S = 10.0  # an older report says how it was, not how it is
+
+
+class ConnectionReport(msgspec.Struct, frozen=True):
+    """One stream connection."""
+
+    host: str
+    state: str
+    """connecting, open, waiting (to connect again)"""
+    opened_ms: int | None
+    last_message_ms: int | None
+    messages: int
+    reconnects: int
+    note: str = ""
+
+
+class Quality(msgspec.Struct, frozen=True):
+    """How good the data of a collector are, over the last minutes. None: nothing to measure yet."""
+
+    completeness: float | None
+    """Share of what was due that came, 0 to 1."""
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
+    """From the exchange's time stamp to ours."""
+    error_share: float | None
+    """Share of messages that were refused or could not be read."""
+    freshness_ms: int | None
+    """Age of the newest message."""
+    score: float | None
+    """0 to 100; ``domain/market/quality.py`` says how."""
+
+
+class CollectorReport(msgspec.Struct, frozen=True):
+    """One collector: what it is doing and what it has seen."""
+
+    name: str
+    exchange: str
+    state: str
+    """stopped, starting, running, degraded, failing"""
+    note: str
+    since_ms: int
+    symbols: tuple[str, ...]
+    connections: tuple[ConnectionReport, ...]
+    messages: dict[str, int]
+    """By channel, since the process started."""
+    counters: dict[str, int]
+    """gaps, late, duplicate, out_of_order, dropped, resyncs, refused, odd, unreadable, repaired"""
+    quality: Quality
+
+
+class BudgetReport(msgspec.Struct, frozen=True):
+    """One rate limit."""
+
+    exchange: str
+    bucket: str
+    used: float
+    limit: float
+    per_s: float
+    banned_until_ms: int | None = None
+    waiting: int = 0
+
+
+class CheckReport(msgspec.Struct, frozen=True):
+    """One cleaning check."""
+
+    check: str
+    verdict: str
+    """refuse or mark"""
+    count: int
+    last_ms: int | None
+    last: str
+    """The newest example, in words."""
+
+
+class BookReport(msgspec.Struct, frozen=True):
+    """One order book. ``status`` is ok, warming, stale or gap: only an ok one feeds anything."""
+
+    exchange: str
+    symbol: str
+    status: str
+    bids: int
+    asks: int
+    updated_ms: int | None
+    resyncs: int
+
+
+class StoreReport(msgspec.Struct, frozen=True):
+    """How writing goes."""
+
+    waiting: int
+    written: dict[str, int]
+    """Rows by table, since the process started."""
+    lost: int
+    away_since_ms: int | None
+    error: str = ""
+
+
+class FeedReport(msgspec.Struct, frozen=True):
+    """All of it. ``market_ms`` is the market's time, which a sped-up demo makes run faster than ours."""
+
+    at_ms: int
+    market_ms: int
+    simulated: bool
+    collectors: tuple[CollectorReport, ...]
+    budgets: tuple[BudgetReport, ...]
+    checks: tuple[CheckReport, ...]
+    books: tuple[BookReport, ...]
+    store: StoreReport
+
+
+def write(run_dir: Path, report: FeedReport) -> None:
+    """Replace the report. A full disk loses it, never the process."""
+    new = run_dir / f".{NAME}.new"
+    try:
+        new.write_bytes(msgspec.json.encode(report))
+        new.replace(run_dir / NAME)
+    except OSError:
+        return
+
+
+def read(run_dir: Path) -> FeedReport:
+    """The newest report, however old. Raises Unavailable where there is none yet."""
+    try:
+        return msgspec.json.decode((run_dir / NAME).read_bytes(), type=FeedReport)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Unavailable(
+            "market-feed has not reported yet.",
+            cure="Wait a few seconds; `flotilla logs market-feed` says what it does.",
+        ) from error
