@@ -58,6 +58,8 @@ def known(deps: Deps, service: str) -> str:
         raise Conflict(
             "The broker is the Redis of redis.url; it is not run by Flotilla.", cure="Steer it where it runs."
         )
+    if service in deps.settings.unneeded:
+        raise Conflict(f"{service} does not run with these settings.", cure="Name demo in feed.exchanges to have it.")
     return service
 
 

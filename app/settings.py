@@ -225,6 +225,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return not self.redis.url
 
     @property
+    def unneeded(self) -> frozenset[str]:
+        """Processes of supervisord.conf that these settings leave at rest."""
+        idle = set() if self.embedded_broker else {"broker"}
+        return frozenset(idle if self.simulated else {*idle, "demo-exchange"})
+
+    @property
     def database_url(self) -> str:
         """The address as SQLAlchemy wants it."""
         if not self.database.url:

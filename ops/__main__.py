@@ -217,11 +217,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _idle(settings: Settings) -> set[str]:
-    """Processes that need not run: those that somebody wished stopped, and our own broker where another Redis serves."""
+    """Processes that need not run: those that somebody wished stopped, and those that these settings leave at rest."""
     from app.storage import processes
     from app.storage.database import open_engine, reading
 
-    idle = set() if settings.embedded_broker else {"broker"}
+    idle = set(settings.unneeded)
     engine = open_engine(settings.database_url, pool_size=1)
     try:
         with reading(engine) as db:

@@ -204,13 +204,13 @@ def _broker(settings: Settings, *, running: bool) -> Iterator[Finding]:
 
 
 def process_findings(reports: list[ProcessReport] | None, settings: Settings) -> Iterator[Finding]:
-    """One finding a process; a broker that an existing Redis replaces is none."""
+    """One finding a process; one that these settings leave at rest is none."""
     if reports is None:
         yield Finding("processes", "note", "the fleet does not run", "Start it: make run")
         return
     for report in reports:
-        if report.name == "broker" and not settings.embedded_broker:
-            continue  # it stands still as it should: an existing Redis is used
+        if report.name in settings.unneeded:
+            continue  # it stands still as it should: an existing Redis is used, or a live market
         if report.state == "STOPPED":
             yield Finding(report.name, "note", "stopped", f"Start it: flotilla ctl start {report.name}")
         elif not report.fresh:

@@ -101,13 +101,14 @@ def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
         _check_place(settings)
         say(f"state folder    {state}")
         _end_orphans(settings, say)
-        _check_port(settings)
+        _check_ports(settings)
         before, after = migrate.upgrade(settings.database_url)
         say(
             f"database        {_kind(settings)}, schema {after}"
             + ("" if before == after else f" (was {before or 'empty'})")
         )
         say(f"broker          {'Valkey of our own' if settings.embedded_broker else 'the Redis of your setting'}")
+        say(f"market          {_market(settings)}")
         supervisord = _supervisord(settings)
         while supervisord.poll() is None and _running(settings) is None:
             time.sleep(_POLL_S / 4)  # until its pid file stands: a second start must see it
@@ -120,6 +121,7 @@ def _supervisord(settings: Settings) -> subprocess.Popen[bytes]:
         "FLOTILLA_LOG": str(settings.log_dir),
         "FLOTILLA_PYTHON": sys.executable,
         "FLOTILLA_BROKER": "true" if settings.embedded_broker else "false",
+        "FLOTILLA_DEMO": "true" if settings.simulated else "false",
         "PYTHONUNBUFFERED": "1",
         "MALLOC_ARENA_MAX": "2",  # glibc keeps an arena for each thread otherwise, tens of MB on a small machine
     }
@@ -182,7 +184,7 @@ def _say_what_is_wrong(settings: Settings, reports: list[ProcessReport], say: Sa
 
 def _as_wished(settings: Settings, report: ProcessReport) -> bool:
     """Fresh, or stopped because a person wishes so."""
-    if report.name == "broker" and not settings.embedded_broker:
+    if report.name in settings.unneeded:
         return True
     return report.fresh or report.state in {"STOPPED", "STOPPING"}
 
@@ -272,16 +274,22 @@ def _check_place(settings: Settings) -> None:
         )
 
 
-def _check_port(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.api.host else socket.AF_INET
+def _check_ports(settings: Settings) -> None:
+    _check_port(settings.api.host, settings.api.port, "FLOTILLA__API__PORT=8081")
+    if settings.simulated:
+        _check_port("127.0.0.1", settings.demo.port, "FLOTILLA__DEMO__PORT=8091")
+
+
+def _check_port(host: str, port: int, other: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.api.host, settings.api.port))
+            probe.bind((host, port))
         except OSError as error:
             raise Misconfigured(
-                f"Port {settings.api.port} of {settings.api.host} cannot be used ({error.strerror}){_who(settings.api.port)}.",
-                cure="Stop what uses it, or choose another: FLOTILLA__API__PORT=8081 make run",
+                f"Port {port} of {host} cannot be used ({error.strerror}){_who(port)}.",
+                cure=f"Stop what uses it, or choose another: {other} make run",
             ) from error
 
 
@@ -293,6 +301,12 @@ def _who(port: int) -> str:
     except (psutil.Error, OSError):
         pass  # without root, other people's processes are not shown
     return ""
+
+
+def _market(settings: Settings) -> str:
+    if settings.simulated:
+        return f"simulated, by the demo exchange on port {settings.demo.port}"
+    return f"live: {', '.join(settings.feed.exchanges)}" if settings.feed.exchanges else "none: feed.exchanges is empty"
 
 
 def _kind(settings: Settings) -> str:

@@ -57,7 +57,7 @@ def ready(call: Call[Nothing]) -> Reply[Readiness]:
         deps.specs,
         state_dir=deps.settings.state_dir,
         run_dir=deps.run_dir,
-        embedded_broker=deps.settings.embedded_broker,
+        unneeded=deps.settings.unneeded,
         now=call.now,
     )
     checks = list(health.checks)

@@ -1,7 +1,7 @@
 """Whether the fleet can do its work: each thing that it depends on, asked, with its real state."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,12 +52,12 @@ def check_health(
     *,
     state_dir: Path,
     run_dir: Path,
-    embedded_broker: bool,
+    unneeded: Collection[str],
     now: datetime,
 ) -> Health:
     """Ask every dependency. A process that is stopped because somebody wished so is none."""
     database, stopped = _database(engine)
-    idle = stopped if embedded_broker else {*stopped, "broker"}
+    idle = {*stopped, *unneeded}
     needed = [spec for spec in specs if spec.name not in idle]
     return Health((database, _redis(redis), *_fleet(supervisor, needed, run_dir, now), _disk(state_dir)))
 

@@ -55,7 +55,11 @@ class Fleet:
 
     @classmethod
     def in_a_new_place(cls, **more: str) -> "Fleet":
-        own = {"FLOTILLA__STATE__DIR": tempfile.mkdtemp(prefix="fl"), "FLOTILLA__API__PORT": str(free_port())}
+        own = {
+            "FLOTILLA__STATE__DIR": tempfile.mkdtemp(prefix="fl"),
+            "FLOTILLA__API__PORT": str(free_port()),
+            "FLOTILLA__DEMO__PORT": str(free_port()),
+        }
         return cls(
             {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA__")} | own | more
         )

@@ -29,7 +29,7 @@ def ask(sqlite_engine: Engine, valkey_url: str, tmp_path: Path) -> Iterator[Ask]
 
     def check(**changes) -> dict[str, Check]:
         handles = {"engine": sqlite_engine, "redis": redis, "supervisor": Supervisor(tmp_path / "s"), "specs": SPECS}
-        rest = {"state_dir": tmp_path, "run_dir": tmp_path, "embedded_broker": True, "now": NOW}
+        rest = {"state_dir": tmp_path, "run_dir": tmp_path, "unneeded": (), "now": NOW}
         health = check_health(**(handles | rest | changes))
         assert health.ready is all(check.ok for check in health.checks)
         return {check.name: check for check in health.checks}
@@ -137,7 +137,7 @@ def test_processes_are_told_apart_by_what_they_really_do(ask: Ask, sqlite_engine
                 specs=specs,
                 run_dir=Path(folder) / "run",
                 now=much_later,
-                embedded_broker=False,
+                unneeded={"broker"},
             )
             fleet.supervisor.signal("broker", "CONT")
         finally:
