@@ -130,7 +130,7 @@ def _look_at_processes(call: Call[Nothing], found: Metrics) -> bool:
 
 
 def _readiness(path: str, summary: str) -> Route[Nothing, Readiness]:
-    example = Readiness("ready", [CheckView("database", ok=True, state="up", detail="Schema 0001.")])
+    example = Readiness("ready", [CheckView("database", ok=True, state="up", detail="Schema 0002.")])
     return Route(
         "GET", path, ready, "health", summary, Nothing, Readiness, statuses=(200, 503), example=example, quiet=True
     )

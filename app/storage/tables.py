@@ -1,13 +1,19 @@
-"""Every table. The first six are those of the documents, the last four keep the fleet itself.
+"""Every table: six of the documents, four that keep the fleet itself, and the market's, from ``exchanges`` on.
 
 Names, columns, lengths and defaults follow the documents, with three changes: ENUM is text with a CHECK; ``idx_created_at``,
 which they use three times, carries its table's name, because SQLite and PostgreSQL want index names to be unique; and states,
 counts and times are NOT NULL. Measured numbers may be NULL as there: unknown is not zero.
+
+What a market says is measured, not booked, so it is kept as doubles, and its times as milliseconds: they come and go by the
+thousand. ``open_time`` says when the span of such a row began. The index ``..._age`` is for the purge and for the roll-up.
+Nothing refers to these rows by their ids, and ``pair_id`` is no foreign key: InnoDB would lock the pair for each row, against
+whoever renews it. Pairs are never deleted; one that is gone from its exchange is inactive.
 """
 
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -29,7 +35,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.domain.tasks import STATUSES
 from app.storage.types import BigId, Choice, Exact, Json, ShortText, UtcDateTime, to_sortable
 
-SCHEMA_VERSION = "0001"  # the newest migration in ops/migrations/versions; a test keeps them equal
+SCHEMA_VERSION = "0002"  # the newest migration in ops/migrations/versions; a test keeps them equal
 
 SYMBOL_STATUSES = ("ACTIVE", "INACTIVE", "SUSPENDED")
 STRATEGIES = ("V3", "ICT")
@@ -44,6 +50,10 @@ METRICS = ("API_SUCCESS_RATE", "STRATEGY_CALCULATION_RATE", "SYSTEM_HEALTH")
 CONFIG_TYPES = ("STRING", "NUMBER", "JSON", "BOOLEAN")
 DESIRED_STATES = ("running", "stopped")
 ACTIONS = ("start", "stop", "restart")
+EXCHANGE_STATUSES = ("active", "inactive", "maintenance")
+KLINE_SOURCES = ("stream", "rest", "rollup", "import")
+FLOW_STATUSES = ("ok", "gap", "repaired")
+DEPTH_STATUSES = ("ok", "warming", "stale", "gap")
 
 metadata = MetaData(
     naming_convention={
@@ -63,6 +73,7 @@ _OPTIONS: dict[str, Any] = {
         for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
     },
 }
+_OF_THE_MARKET = _OPTIONS | {"sqlite_autoincrement": False}  # it would cost a tenth of the speed
 
 
 class utc_now(FunctionElement[Any]):  # noqa: N801 - SQLAlchemy's own functions are written so
@@ -124,6 +135,22 @@ def _count(name: str, default: int = 0) -> Column[Any]:
 def _moment(name: str, *, renewed: bool = False) -> Column[Any]:
     """When the row was made; ``renewed`` stands for MySQL's ON UPDATE CURRENT_TIMESTAMP."""
     return Column(name, UtcDateTime, nullable=False, server_default=utc_now(), onupdate=utc_now() if renewed else None)
+
+
+def _of_pair(*, time: str = "open_time", timeframe: bool = True) -> list[Any]:
+    """Of which pair and of when a row of the market is: one row for each."""
+    span = [Column("timeframe", ShortText("timeframe", 8), nullable=False)] if timeframe else []
+    moment = Column(time, BigInteger, nullable=False)
+    key = ["pair_id", *(column.name for column in span), time]
+    return [Column("pair_id", Integer, nullable=False), *span, moment, UniqueConstraint(*key)]
+
+
+def _doubles(*names: str, required: bool = False) -> list[Column[Any]]:
+    return [Column(name, Double, nullable=not required) for name in names]
+
+
+def _numbers(*names: str) -> list[Column[Any]]:
+    return [Column(name, BigInteger) for name in names]
 
 
 symbols = Table(
@@ -322,4 +349,153 @@ audit_log = Table(
     Column("trace_id", ShortText("trace id", 64)),
     Index("idx_audit_log_at", "at"),
     **_OPTIONS,
+)
+
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", ShortText("exchange", 50), nullable=False),
+    Column("display_name", ShortText("display name", 100), nullable=False),
+    Column("api_endpoint", ShortText("address", 255)),
+    Column("websocket_endpoint", ShortText("address", 255)),
+    Column("rate_limit_per_minute", Integer),
+    Column("supported_timeframes", Json),
+    Column("features", Json),
+    *_choice("status", EXCHANGE_STATUSES, default="active"),
+    Column("simulated", Boolean, nullable=False, server_default=text("false")),
+    _moment("created_at"),
+    _moment("updated_at", renewed=True),
+    UniqueConstraint("name"),
+    **_OPTIONS,
+)
+
+trading_pairs = Table(
+    "trading_pairs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("exchange_id", Integer, ForeignKey("exchanges.id"), nullable=False),
+    Column("symbol", ShortText("symbol", 40), nullable=False),
+    Column("base_currency", ShortText("coin", 20), nullable=False),
+    Column("quote_currency", ShortText("coin", 20), nullable=False),
+    Column("settle_currency", ShortText("coin", 20), comment="none: spot"),
+    *_doubles("min_amount", "price_step", "quantity_step", "contract_size", "maker_fee", "taker_fee"),
+    Column("is_active", Boolean, nullable=False, server_default=text("true")),
+    _moment("created_at"),
+    _moment("updated_at", renewed=True),
+    UniqueConstraint("exchange_id", "symbol"),
+    Index("idx_trading_pairs_symbol", "symbol"),
+    **_OPTIONS,
+)
+
+klines = Table(
+    "klines",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    *_of_pair(),
+    *_doubles("open", "high", "low", "close", "volume", required=True),
+    *_doubles("quote_volume"),
+    *_numbers("trades"),
+    *_doubles("taker_buy_volume", "taker_buy_quote_volume"),
+    *_choice("source", KLINE_SOURCES),
+    Column("marks", Text, comment="what is odd about it, with commas"),
+    Index("idx_klines_age", "timeframe", "open_time"),
+    **_OF_THE_MARKET,
+)
+
+trade_flow = Table(
+    "trade_flow",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    *_of_pair(),
+    *_doubles("open", "high", "low", "close"),
+    *_doubles("buy_volume", "sell_volume", "buy_quote", "sell_quote"),
+    *_numbers("trades"),
+    *_doubles("largest_quote"),
+    *_numbers("first_id", "last_id"),
+    *_choice("status", FLOW_STATUSES, default="ok"),
+    Index("idx_trade_flow_age", "timeframe", "open_time"),
+    **_OF_THE_MARKET,
+)
+
+tickers = Table(
+    "tickers",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    *_of_pair(),
+    *_doubles("price", "volume_24h", "quote_volume_24h", "bid", "ask", "bid_volume", "ask_volume"),
+    *_doubles("high_24h", "low_24h", "change_24h", "change_24h_percent"),
+    *_numbers("trades_count"),
+    *_doubles("mark_price", "index_price", "funding_rate"),
+    *_numbers("next_funding_time"),
+    Index("idx_tickers_age", "timeframe", "open_time"),
+    **_OF_THE_MARKET,
+)
+
+depth_summaries = Table(
+    "depth_summaries",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    *_of_pair(),
+    *_choice("status", DEPTH_STATUSES),
+    *_doubles("bid", "ask", "mid", "spread_percent"),
+    *_numbers("bid_levels", "ask_levels"),
+    *_doubles("bid_quote_10", "ask_quote_10", "bid_quote_50", "ask_quote_50", "bid_quote_1pct", "ask_quote_1pct"),
+    *_doubles("imbalance"),
+    Index("idx_depth_summaries_age", "timeframe", "open_time"),
+    **_OF_THE_MARKET,
+)
+
+open_interest = Table(
+    "open_interest",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    *_of_pair(),
+    *_doubles("quantity", required=True),
+    *_doubles("value", "change_percent"),
+    Index("idx_open_interest_age", "timeframe", "open_time"),
+    **_OF_THE_MARKET,
+)
+
+funding_rates = Table(
+    "funding_rates",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    *_of_pair(time="time_ms", timeframe=False),
+    *_doubles("rate", required=True),
+    *_doubles("mark_price"),
+    **_OF_THE_MARKET,
+)
+
+refused_messages = Table(
+    "refused_messages",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("exchange", ShortText("exchange", 50), nullable=False),
+    Column("symbol", ShortText("symbol", 40)),
+    Column("channel", ShortText("channel", 32), nullable=False),
+    Column("reason", ShortText("reason", 64), nullable=False),
+    Column("detail", Text),
+    Index("idx_refused_messages_at", "at"),
+    Index("idx_refused_messages_reason", "reason", "id"),
+    **_OPTIONS,
+)
+
+collectors = Table(
+    "collectors",
+    metadata,
+    Column("name", ShortText("collector", 50), primary_key=True),
+    Column("exchange", ShortText("exchange", 50), nullable=False),
+    Column("title", ShortText("title", 100), nullable=False),
+    Column("channels", Json, nullable=False),
+    Column("symbols", Json, comment="none: every active one"),
+    *_choice("desired", DESIRED_STATES, default="running"),
+    _count("revision"),
+    Column("wanted_by", ShortText("actor", 100)),
+    Column("wanted_at", UtcDateTime),
+    Column("actual", ShortText("state", 32)),
+    Column("note", Text),
+    Column("reported_at", UtcDateTime),
+    **(_OPTIONS | {"sqlite_autoincrement": False}),
 )

@@ -12,6 +12,7 @@ from app.domain.fleet import ProcessSpec
 from app.host.supervisor import Supervisor
 from app.storage import processes
 from app.storage.database import open_engine, transaction
+from app.storage.tables import SCHEMA_VERSION
 from app.usecases.check_health import Check, check_health
 from tests.builders import NOW, Valkey
 
@@ -39,7 +40,7 @@ def ask(sqlite_engine: Engine, valkey_url: str, tmp_path: Path) -> Iterator[Ask]
 
 
 def test_a_database_with_the_schema_of_this_version_is_up(ask: Ask):
-    assert ask()["database"] == Check("database", ok=True, state="up", detail="Schema 0001.")
+    assert ask()["database"] == Check("database", ok=True, state="up", detail=f"Schema {SCHEMA_VERSION}.")
 
 
 def test_a_database_of_another_version_is_named_with_its_cure(ask: Ask, sqlite_engine: Engine):
