@@ -1,6 +1,5 @@
 """The cache that all processes share. An outage of it costs time, never an answer: whatever fails here is a miss."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -8,19 +7,13 @@ from typing import Any, TypeVar
 
 import msgspec
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from app.cache.cache import HELD_EMPTY_S, READS, Count, uncounted
 from app.cache.keys import Key
+from app.cache.link import Link
 
-_TIMEOUT_S = 0.5
-_QUIET_S = 1.0  # after trouble, readers go straight to the database for a moment instead of each waiting for a timeout
 _MOST_OWED = 10_000
 _EMPTY = b""
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -31,23 +24,15 @@ class RedisCache:
     """
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic, count: Count = uncounted) -> None:
-        self._redis: redis.Redis = redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            # A connection from before Redis' restart fails at once; the second attempt opens another one.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        )
-        self._monotonic, self._count = monotonic, count
-        self._quiet_until_s = 0.0
-        self._away = False
+        self._link = Link(url, meanwhile="values are read from the database", monotonic=monotonic)
+        self._count = count
         self._owed: dict[str, None] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Key, /, **parts: str) -> Any | None:
         """Return a copy of what is stored, or None."""
         name = key.name(**parts)
-        well, text = self._try(lambda: self._redis.get(name))
+        well, text = self._try(lambda client: client.get(name))
         value, result = None, "miss" if well else "trouble"
         if text:
             try:
@@ -61,23 +46,23 @@ class RedisCache:
     def put(self, key: Key, value: Any, /, **parts: str) -> None:
         """Store what was just written: it replaces whatever is there."""
         name, text = key.name(**parts), msgspec.json.encode(value)
-        self._change(name, lambda: self._redis.set(name, text, ex=key.ttl_s))
+        self._change(name, lambda client: client.set(name, text, ex=key.ttl_s))
 
     def fill(self, key: Key, value: Any, /, **parts: str) -> None:
         """Store what was read after a miss, unless the entry was stored or forgotten meanwhile."""
         name, text = key.name(**parts), msgspec.json.encode(value)
-        self._try(lambda: self._redis.set(name, text, ex=key.ttl_s, nx=True))
+        self._try(lambda client: client.set(name, text, ex=key.ttl_s, nx=True))
 
     def forget(self, key: Key, /, **parts: str) -> None:
         """Drop an entry, and hold it empty for a moment against those who are still reading the old value."""
         name = key.name(**parts)
-        self._change(name, lambda: self._redis.set(name, _EMPTY, ex=HELD_EMPTY_S))
+        self._change(name, lambda client: client.set(name, _EMPTY, ex=HELD_EMPTY_S))
 
     def close(self) -> None:
         """Let go of the connections; the next use opens another one."""
-        self._redis.close()
+        self._link.close()
 
-    def _change(self, name: str, change: Callable[[], object]) -> None:
+    def _change(self, name: str, change: Callable[[redis.Redis], object]) -> None:
         well, _ = self._try(change)
         if well:
             return
@@ -86,28 +71,21 @@ class RedisCache:
             while len(self._owed) > _MOST_OWED:
                 del self._owed[next(iter(self._owed))]
 
-    def _try(self, ask: Callable[[], _T]) -> tuple[bool, _T | None]:
+    def _try(self, ask: Callable[[redis.Redis], _T]) -> tuple[bool, _T | None]:
         """Do one thing with Redis, after what is owed. Returns whether it went well, and what it came to."""
-        if self._monotonic() < self._quiet_until_s:
-            return False, None
-        try:
-            self._pay()
-            answer = ask()
-        except (RedisError, OSError) as error:
-            if not self._away:
-                _log.warning("The cache in Redis is away (%s): values are read from the database.", error)
-            self._away = True
-            self._quiet_until_s = self._monotonic() + _QUIET_S
-            return False, None
-        self._away = False
-        return True, answer
 
-    def _pay(self) -> None:
+        def pay_and_ask(client: redis.Redis) -> _T:
+            self._pay(client)
+            return ask(client)
+
+        return self._link.attempt(pay_and_ask)
+
+    def _pay(self, client: redis.Redis) -> None:
         if not self._owed:
             return
         with self._lock:
             names = list(self._owed)
-        with self._redis.pipeline(transaction=False) as pipe:
+        with client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.set(name, _EMPTY, ex=HELD_EMPTY_S)
             pipe.execute()

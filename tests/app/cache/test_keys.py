@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cache import keys
-from app.cache.keys import KEYS, Key
+from app.cache.keys import KEYS, Channel, Key, parts_of
 from app.errors import InvalidInput
 
 PARTS = {
@@ -16,6 +16,9 @@ PARTS = {
     keys.STATISTICS: ("symbol", "strategy_type"),
     keys.MONITORING: ("metric_type", "component"),
     keys.CONFIG: ("config_key",),
+    keys.TICKER: ("exchange", "symbol"),
+    keys.CANDLES: ("exchange", "symbol", "timeframe"),
+    keys.BOOK: ("exchange", "symbol"),
 }
 TEXT = st.text(min_size=1, max_size=12) | st.text(alphabet=":%{}/A3", min_size=1, max_size=6)
 
@@ -38,6 +41,14 @@ TEXT = st.text(min_size=1, max_size=12) | st.text(alphabet=":%{}/A3", min_size=1
             3600,
         ),
         (keys.CONFIG, {"config_key": "risk.max_loss"}, "config:risk.max_loss", 86400),
+        (keys.TICKER, {"exchange": "binance", "symbol": "BTC/USDT"}, "ticker:binance:BTC/USDT", 60),
+        (
+            keys.CANDLES,
+            {"exchange": "binance", "symbol": "BTC/USDT", "timeframe": "1h"},
+            "klines:binance:BTC/USDT:1h",
+            300,
+        ),
+        (keys.BOOK, {"exchange": "okx", "symbol": "BTC/USDT:USDT"}, "orderbook:okx:BTC/USDT%3AUSDT", 10),
     ],
 )
 def test_entries_are_named_as_the_documents_name_them(key: Key, parts: dict[str, str], name: str, ttl_s: int):
@@ -49,6 +60,23 @@ def test_every_key_is_in_the_list():
     declared = {value for value in vars(keys).values() if isinstance(value, Key)}
 
     assert declared == set(KEYS) == set(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("channel", "parts", "name"),
+    [
+        (keys.TICKER_NEWS, {"symbol": "BTC/USDT"}, "market_data:ticker:BTC/USDT"),
+        (keys.CANDLE_NEWS, {"symbol": "BTC/USDT", "timeframe": "1h"}, "market_data:kline:BTC/USDT:1h"),
+        (keys.DEPTH_NEWS, {"symbol": "BTC/USDT:USDT"}, "market_data:depth:BTC/USDT%3AUSDT"),
+        (keys.COLLECTOR_NEWS, {"exchange": "demo-okx"}, "market_data:collector:demo-okx"),
+    ],
+)
+def test_channels_are_named_as_the_documents_name_them_and_can_be_taken_apart(
+    channel: Channel, parts: dict[str, str], name: str
+):
+    assert channel.name(**parts) == name
+    assert parts_of(name)[2:] == list(parts.values())
+    assert channel in keys.CHANNELS
 
 
 def test_a_key_without_a_lifetime_cannot_be_made():
