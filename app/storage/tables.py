@@ -139,7 +139,7 @@ def _moment(name: str, *, renewed: bool = False) -> Column[Any]:
 
 def _of_pair(*, time: str = "open_time", timeframe: bool = True) -> list[Any]:
     """Of which pair and of when a row of the market is: one row for each."""
-    span = [Column("timeframe", ShortText("timeframe", 8), nullable=False)] if timeframe else []
+    span: list[Column[Any]] = [Column("timeframe", ShortText("timeframe", 8), nullable=False)] if timeframe else []
     moment = Column(time, BigInteger, nullable=False)
     key = ["pair_id", *(column.name for column in span), time]
     return [Column("pair_id", Integer, nullable=False), *span, moment, UniqueConstraint(*key)]

@@ -1,0 +1,119 @@
+"""Trades, added up: who bought and who sold in each span of time, for CVD. The feed writes the present minute again and again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Connection, case, func, select
+
+from app.storage.spans import MOST, Spans
+from app.storage.tables import trade_flow
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One row of ``trade_flow``. ``buy`` and ``sell`` are the takers'; a status of ``gap`` says that trades were lost."""
+
+    pair_id: int
+    timeframe: str
+    open_time: int
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    buy_volume: float | None
+    sell_volume: float | None
+    buy_quote: float | None
+    sell_quote: float | None
+    trades: int | None
+    largest_quote: float | None
+    first_id: int | None
+    last_id: int | None
+    status: Literal["ok", "gap", "repaired"] = "ok"
+
+
+class CvdInput(NamedTuple):
+    """What CVD needs of a span."""
+
+    open_time: int
+    buy_volume: float | None
+    sell_volume: float | None
+    status: str
+
+
+class FlowSum(NamedTuple):
+    """Takers' volumes of several spans of one pair; ``rows`` of them there were, and ``gaps`` among these lost trades."""
+
+    buy_volume: float
+    sell_volume: float
+    rows: int
+    gaps: int
+
+
+_SPANS = Spans(trade_flow, Flow)
+
+
+def store(db: Connection, rows: Iterable[Flow]) -> None:
+    """Write sums, in place of those of the same pair and span."""
+    _SPANS.store(db, rows)
+
+
+def read(
+    db: Connection,
+    pair_id: int,
+    timeframe: str,
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    limit: int = MOST,
+) -> list[Flow]:
+    """Oldest first, from ``since_ms`` on and before ``until_ms``; without ``since_ms``, the newest ones."""
+    return _SPANS.read(db, pair_id, timeframe, since_ms=since_ms, until_ms=until_ms, limit=limit)
+
+
+def newest(db: Connection, pair_id: int, timeframe: str) -> Flow | None:
+    """The last one."""
+    return _SPANS.newest(db, pair_id, timeframe)
+
+
+def latest(db: Connection, timeframe: str) -> dict[int, Flow]:
+    """The last one of each pair."""
+    return _SPANS.latest(db, timeframe)
+
+
+def at(db: Connection, timeframe: str, open_time: int) -> dict[int, Flow]:
+    """All pairs' sums of one span: a feed that was killed goes on from those of the present minute."""
+    return _SPANS.at(db, timeframe, open_time)
+
+
+def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> dict[int, list[Flow]]:
+    """All pairs' sums of a stretch of time that fits into memory."""
+    return _SPANS.between(db, timeframe, start_ms, end_ms)
+
+
+def cvd_inputs(
+    db: Connection, pair_id: int, *, since_ms: int, until_ms: int | None = None, timeframe: str = "1m"
+) -> list[CvdInput]:
+    """What CVD adds up, oldest first. A minute without a row had no trade, or was not watched: the candles tell."""
+    mine = trade_flow.c
+    query = select(mine.open_time, mine.buy_volume, mine.sell_volume, mine.status).where(
+        mine.pair_id == pair_id, mine.timeframe == timeframe, mine.open_time >= since_ms
+    )
+    if until_ms is not None:
+        query = query.where(mine.open_time < until_ms)
+    return [CvdInput(*row) for row in db.execute(query.order_by(mine.open_time))]
+
+
+def sums(db: Connection, *, since_ms: int, until_ms: int, timeframe: str = "1m") -> dict[int, FlowSum]:
+    """The takers' volumes of all pairs over a stretch of time, added up by the database."""
+    mine = trade_flow.c
+    gaps = func.sum(case((mine.status == "gap", 1), else_=0))
+    query = (
+        select(mine.pair_id, func.sum(mine.buy_volume), func.sum(mine.sell_volume), func.count(), gaps)
+        .where(mine.timeframe == timeframe, mine.open_time >= since_ms, mine.open_time < until_ms)
+        .group_by(mine.pair_id)
+    )
+    return {
+        int(pair_id): FlowSum(float(buy or 0), float(sell or 0), int(rows), int(lost))
+        for pair_id, buy, sell, rows, lost in db.execute(query)
+    }

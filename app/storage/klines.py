@@ -1,0 +1,175 @@
+"""Candles that are over. What an exchange said may be corrected by what it says later, and by an import, never by a roll-up."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from app.domain.market.timeframes import length_ms
+from app.storage.spans import MOST, Spans
+from app.storage.tables import klines
+
+Source = Literal["stream", "rest", "rollup", "import"]
+Place: TypeAlias = tuple[int, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Kline:
+    """One row of ``klines``. What is not known is None; ``marks`` says what is odd about it, with commas."""
+
+    pair_id: int
+    timeframe: str
+    open_time: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float | None = None
+    trades: int | None = None
+    taker_buy_volume: float | None = None
+    taker_buy_quote_volume: float | None = None
+    source: Source = "stream"
+    marks: str | None = None
+
+
+_SPANS = Spans(klines, Kline, yields=("source", "rollup"))
+
+
+def store(db: Connection, rows: Iterable[Kline]) -> int:
+    """Write candles; how many were new or changed. The same ones again change nothing, whatever their source.
+
+    A candle that says less (an import knows no trades) does not take away what is known of the same volume.
+    """
+    wanted = {_place(row): row for row in rows}
+    there = _already(db, wanted.values())
+    changed = [new for key, row in wanted.items() if (new := _corrected(there.get(key), row)) is not None]
+    _SPANS.store(db, changed)
+    return len(changed)
+
+
+def read(
+    db: Connection,
+    pair_id: int,
+    timeframe: str,
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    limit: int = MOST,
+) -> list[Kline]:
+    """Oldest first, from ``since_ms`` on and before ``until_ms``; without ``since_ms``, the newest ones."""
+    return _SPANS.read(db, pair_id, timeframe, since_ms=since_ms, until_ms=until_ms, limit=limit)
+
+
+def newest(db: Connection, pair_id: int, timeframe: str) -> Kline | None:
+    """The last one."""
+    return _SPANS.newest(db, pair_id, timeframe)
+
+
+def latest(db: Connection, timeframe: str) -> dict[int, Kline]:
+    """The last one of each pair."""
+    return _SPANS.latest(db, timeframe)
+
+
+def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> dict[int, list[Kline]]:
+    """All pairs' candles of a stretch of time that fits into memory."""
+    return _SPANS.between(db, timeframe, start_ms, end_ms)
+
+
+def count(db: Connection, pair_id: int, timeframe: str) -> int:
+    """How many there are."""
+    return _SPANS.count(db, pair_id, timeframe)
+
+
+def open_times(db: Connection, pair_id: int, timeframe: str, start_ms: int, end_ms: int) -> list[int]:
+    """When the stored candles of a stretch of time opened, oldest first."""
+    mine = klines.c
+    query = select(mine.open_time).where(
+        mine.pair_id == pair_id, mine.timeframe == timeframe, mine.open_time >= start_ms, mine.open_time < end_ms
+    )
+    return list(db.execute(query.order_by(mine.open_time)).scalars())
+
+
+def missing(
+    db: Connection, pair_id: int, timeframe: str, start_ms: int, end_ms: int, *, limit: int = 1_000
+) -> list[tuple[int, int]]:
+    """Where candles are missing between two times: each gap's first open time, and where it ends; the oldest ``limit`` gaps.
+
+    The database compares each candle with the one before it, so no more than the gaps comes to us.
+    """
+    length = length_ms(timeframe)
+    start, end = -(-start_ms // length) * length, end_ms // length * length
+    if start >= end:
+        return []
+    mine = klines.c
+    there = (
+        select(mine.open_time, func.lag(mine.open_time).over(order_by=mine.open_time).label("before"))
+        .where(mine.pair_id == pair_id, mine.timeframe == timeframe, mine.open_time >= start, mine.open_time < end)
+        .subquery()
+    )
+    first, last = db.execute(select(func.min(there.c.open_time), func.max(there.c.open_time))).one()
+    if first is None:
+        return [(start, end)]
+    holes = select(there.c.before + length, there.c.open_time).where(there.c.open_time - there.c.before > length)
+    inside = db.execute(holes.order_by(there.c.open_time).limit(limit)).all()
+    gaps = [(start, int(first)), *((int(a), int(b)) for a, b in inside), (int(last) + length, end)]
+    return [gap for gap in gaps if gap[0] < gap[1]][:limit]
+
+
+def _already(db: Connection, rows: Iterable[Kline]) -> dict[Place, Kline]:
+    """The stored ones of these: those of one pair lie in one stretch of an index, those of one minute in one of another."""
+    found: dict[Place, Kline] = {}
+    times: dict[tuple[int, str], set[int]] = {}
+    pairs: dict[tuple[str, int], set[int]] = {}
+    for row in rows:
+        times.setdefault((row.pair_id, row.timeframe), set()).add(row.open_time)
+        pairs.setdefault((row.timeframe, row.open_time), set()).add(row.pair_id)
+    mine = klines.c
+    queries = []
+    if len(times) <= len(pairs):
+        for (pair_id, timeframe), opened in times.items():
+            of_pair = select(*_SPANS.columns).where(mine.pair_id == pair_id, mine.timeframe == timeframe)
+            queries += [of_pair.where(is_one) for is_one in _one_of(sorted(opened), length_ms(timeframe))]
+    else:
+        queries = [
+            select(*_SPANS.columns).where(mine.timeframe == timeframe, mine.open_time == opened)
+            for timeframe, opened in pairs
+        ]
+    for query in queries:
+        found |= {_place(stored): stored for stored in (Kline(*values) for values in db.execute(query))}
+    return found
+
+
+def _one_of(times: list[int], length: int) -> list[ColumnElement[bool]]:
+    opened = klines.c.open_time
+    if times[-1] - times[0] <= 2 * length * len(times):
+        return [opened.between(times[0], times[-1])]
+    return [opened.in_(times[begin : begin + 500]) for begin in range(0, len(times), 500)]
+
+
+def _place(row: Kline) -> Place:
+    return row.pair_id, row.timeframe, row.open_time
+
+
+def _corrected(there: Kline | None, new: Kline) -> Kline | None:
+    """What to write; None: nothing."""
+    if there is None:
+        return new
+    if new.source == "rollup" and there.source != "rollup":
+        return None
+    if new.volume == there.volume:
+        new = replace(
+            new,
+            marks=new.marks or there.marks,
+            quote_volume=there.quote_volume if new.quote_volume is None else new.quote_volume,
+            trades=there.trades if new.trades is None else new.trades,
+            taker_buy_volume=there.taker_buy_volume if new.taker_buy_volume is None else new.taker_buy_volume,
+            taker_buy_quote_volume=(
+                there.taker_buy_quote_volume if new.taker_buy_quote_volume is None else new.taker_buy_quote_volume
+            ),
+        )
+    # A roll-up that the exchange then confirms becomes its word, so that no later roll-up touches it.
+    same = new if there.source == "rollup" else replace(new, source=there.source)
+    return None if same == there else new

@@ -1,0 +1,102 @@
+"""Rows of the market: one for each pair and span of time (``timeframe``, from ``open_time`` on).
+
+Candles, flow, tickers, depth and open interest are kept alike, so this is said once; each has a module that gives it its names.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Connection, Table, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from app.storage.bulk import Upsert, upsert_rows
+from app.storage.tables import trading_pairs
+
+R = TypeVar("R")
+KEY = ("pair_id", "timeframe", "open_time")
+MOST = 10_000
+"""Rows of one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans(Generic[R]):
+    """A table and the frozen dataclass of its rows, whose fields are columns and begin with ``KEY``."""
+
+    table: Table
+    row: type[R]
+    yields: tuple[str, str] | None = None
+
+    @property
+    def columns(self) -> list[ColumnElement[Any]]:
+        """The columns of a row, in its order."""
+        return [self.table.c[field.name] for field in fields(self.row)]  # type: ignore[arg-type]
+
+    def store(self, db: Connection, rows: Iterable[R]) -> None:
+        """Write rows, over those of the same pair and span."""
+        names = tuple(field.name for field in fields(self.row))  # type: ignore[arg-type]
+        values = attrgetter(*names)
+        upsert_rows(db, Upsert(self.table, names, KEY, self.yields), [values(row) for row in rows])
+
+    def read(
+        self,
+        db: Connection,
+        pair_id: int,
+        timeframe: str,
+        *,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = MOST,
+    ) -> list[R]:
+        """Oldest first, from ``since_ms`` on and before ``until_ms``; without ``since_ms``, the newest ones."""
+        opened = self.table.c.open_time
+        query = select(*self.columns).where(*self._of(pair_id, timeframe)).limit(limit)
+        if until_ms is not None:
+            query = query.where(opened < until_ms)
+        if since_ms is not None:
+            return [self.row(*row) for row in db.execute(query.where(opened >= since_ms).order_by(opened))]
+        return [self.row(*row) for row in db.execute(query.order_by(opened.desc()))][::-1]
+
+    def newest(self, db: Connection, pair_id: int, timeframe: str) -> R | None:
+        """The last one."""
+        found = self.read(db, pair_id, timeframe, limit=1)
+        return found[0] if found else None
+
+    def latest(self, db: Connection, timeframe: str) -> dict[int, R]:
+        """The last one of each pair: one look along the index for each."""
+        mine, other = self.table, self.table.alias()
+        last = (
+            select(func.max(other.c.open_time))
+            .where(other.c.pair_id == trading_pairs.c.id, other.c.timeframe == timeframe)
+            .correlate(trading_pairs)
+            .scalar_subquery()
+        )
+        is_last = (mine.c.pair_id == trading_pairs.c.id) & (mine.c.timeframe == timeframe) & (mine.c.open_time == last)
+        query = select(trading_pairs.c.id, *self.columns).select_from(trading_pairs.join(mine, is_last))
+        return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
+
+    def at(self, db: Connection, timeframe: str, open_time: int) -> dict[int, R]:
+        """All pairs' rows of one span."""
+        mine = self.table.c
+        query = select(mine.pair_id, *self.columns).where(mine.timeframe == timeframe, mine.open_time == open_time)
+        return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
+
+    def between(self, db: Connection, timeframe: str, start_ms: int, end_ms: int) -> dict[int, list[R]]:
+        """All pairs' rows of a stretch of time, each pair's oldest first. For stretches that fit into memory."""
+        mine = self.table.c
+        query = select(mine.pair_id, *self.columns).where(
+            mine.timeframe == timeframe, mine.open_time >= start_ms, mine.open_time < end_ms
+        )
+        found: dict[int, list[R]] = {}
+        for pair_id, *row in db.execute(query.order_by(mine.open_time)):
+            found.setdefault(pair_id, []).append(self.row(*row))
+        return found
+
+    def count(self, db: Connection, pair_id: int, timeframe: str) -> int:
+        """How many there are."""
+        query = select(func.count()).select_from(self.table).where(*self._of(pair_id, timeframe))
+        return int(db.execute(query).scalar_one())
+
+    def _of(self, pair_id: int, timeframe: str) -> tuple[ColumnElement[bool], ...]:
+        return self.table.c.pair_id == pair_id, self.table.c.timeframe == timeframe
