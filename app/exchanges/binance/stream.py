@@ -23,6 +23,7 @@ LASTS_S = 23 * 3600.0
 SILENT_S = 60.0
 """Every connection carries something that speaks each second; a stream that is asked for at the wrong door is just silent."""
 _HEAD = b'{"stream":"'
+_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 T = TypeVar("T")
 
 
@@ -105,7 +106,7 @@ class BinanceSession:
 
     def receive(self, message: str | bytes, received_ms: int) -> list[Event]:
         """The name of the stream stands first, so one look at the raw bytes tells which decoder to use."""
-        raw = message.encode() if isinstance(message, str) else message
+        raw = message.encode(errors="replace") if isinstance(message, str) else message
         if raw.startswith(_HEAD):
             known = self._readers.get(raw[11 : raw.find(b'"', 11)])
             if known is not None:
@@ -123,7 +124,7 @@ class BinanceSession:
     def _aside(self, raw: bytes, received_ms: int) -> list[Event]:
         try:
             said = _ASIDE.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except _UNREADABLE as error:
             raise CorruptData(f"Binance said what is no message: {error}") from error
         if said.e == "serverShutdown" or (isinstance(said.data, dict) and said.data.get("e") == "serverShutdown"):
             raise Unavailable("Binance's server is about to shut down.", cure="Connect again.")
@@ -143,7 +144,7 @@ def _read(known: tuple[mapper.Reader, str], raw: bytes, exchange: str, received_
     read, symbol = known
     try:
         return [read(raw, exchange, symbol, received_ms)]
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except _UNREADABLE as error:
         raise CorruptData(f"Binance said something else of {symbol} than {read.__name__} can read: {error}") from error
 
 

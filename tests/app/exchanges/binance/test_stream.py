@@ -1,8 +1,11 @@
 """Binance's streams, without a socket."""
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.market.values import BookTop, Candle, Depth, Event, Mark, Ticker, Trade
 from app.errors import CorruptData, InvalidInput, Unavailable
@@ -150,6 +153,9 @@ BROKEN = {
     "a level of one": wire.futures_depth(b=[["1"]]),
     "a book without what it follows": wire.futures_depth().replace('"pu"', '"px"'),
     "NaN in a candle": wire.kline(v="nan"),
+    "a pit": "[" * 100_000,
+    "a pit in a stream": wire.agg_trade()[:-2] + ',"z":' + "[" * 100_000,
+    "half of a character": '{"stream":"\ud800","data":{}}',
 }
 
 
@@ -160,6 +166,22 @@ def test_what_cannot_be_understood_is_corrupt(message: str | bytes):
     for one in (market, public):
         with pytest.raises(CorruptData):
             one.receive(message, NOW)
+
+
+@given(st.sampled_from((wire.agg_trade(), wire.kline(), wire.futures_depth())), st.data())
+def test_whatever_happens_to_a_message_it_is_an_event_or_corrupt_or_a_refusal(whole: str, data: st.DataObject):
+    heard = binance().sessions(wants(PERPETUAL, "trades", "candles", "depth"))
+    raw = whole.encode()
+    start = data.draw(st.integers(0, len(raw)))
+    end = data.draw(st.integers(start, len(raw)))
+    damaged = (
+        raw[:start]
+        + data.draw(st.binary(max_size=8) | st.sampled_from((b'"', b"}", b"1e400", b"-", b"null")))
+        + raw[end:]
+    )
+    for one in heard:
+        with suppress(CorruptData, Unavailable):
+            assert len(one.receive(damaged, NOW)) <= 1
 
 
 def test_an_acknowledgement_says_nothing():
