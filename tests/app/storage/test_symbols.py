@@ -78,3 +78,32 @@ def test_a_removed_symbol_is_gone(engine: Engine):
     with transaction(engine) as db:
         assert symbols.remove(db, "BTCUSDT")
         assert symbols.get(db, "BTCUSDT") is None
+
+
+def test_the_market_is_noted_for_many_symbols_at_once(engine: Engine):
+    add(engine, "BTCUSDT", "ETHUSDT")
+    with transaction(engine) as db:
+        symbols.change(db, "ETHUSDT", now=NOW, funding_rate=Decimal("0.0001"))
+        notes = [
+            symbols.MarketNote("BTCUSDT", last_price=45_000.1, volume_24h=1.5, price_change_24h=-2.34567),
+            symbols.MarketNote("ETHUSDT", last_price=2_500.123456789),
+            symbols.MarketNote("NOSUCH", last_price=1.0),
+        ]
+        symbols.note_market(db, notes, later(1))
+        symbols.note_market(db, [], later(2))
+        btc, eth = symbols.listed(db)
+
+    assert (btc.last_price, btc.volume_24h, btc.funding_rate) == (Decimal("45000.10000000"), Decimal("1.5"), None)
+    assert (btc.price_change_24h, btc.updated_at) == (Decimal("-2.3457"), later(1))
+    assert (eth.last_price, eth.funding_rate) == (Decimal("2500.12345679"), Decimal("0.0001"))
+
+
+def test_a_number_that_does_not_fit_stays_unknown(engine: Engine):
+    add(engine, "SHIBUSDT")
+    with transaction(engine) as db:
+        note = symbols.MarketNote("SHIBUSDT", last_price=0.00001234, volume_24h=4e13, funding_rate=float("nan"))
+        symbols.note_market(db, [note], later(1))
+        shib = symbols.get(db, "SHIBUSDT")
+
+    assert shib is not None
+    assert (shib.last_price, shib.volume_24h, shib.funding_rate) == (Decimal("0.00001234"), None, None)

@@ -1,0 +1,96 @@
+"""Flow, tickers, depth and open interest are kept alike: one contract for the four."""
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert
+
+from app.storage import depths, flow, open_interest, tickers
+from app.storage.database import reading, transaction
+from app.storage.tables import exchanges, trading_pairs
+
+MINUTE = 60_000
+START = 1_763_000_040_000
+NOTHING = dict.fromkeys(("open", "high", "low", "close", "buy_volume", "sell_volume", "buy_quote", "sell_quote"))
+FEW = {**NOTHING, "trades": None, "largest_quote": None, "first_id": None, "last_id": None}
+
+every_kind = pytest.mark.parametrize(
+    ("module", "row", "values"),
+    [
+        (flow, flow.Flow, {**FEW, "buy_volume": 1.5, "trades": 3, "first_id": 2**40, "status": "gap"}),
+        (tickers, tickers.TickerRow, {"price": 1.5, "trades_count": 2**33, "next_funding_time": START}),
+        (depths, depths.DepthRow, {"status": "ok", "bid": 1.5, "bid_levels": 1000, "imbalance": -0.25}),
+        (open_interest, open_interest.OpenInterestRow, {"quantity": 1.5, "change_percent": -0.125}),
+    ],
+    ids=lambda value: value.__name__.rpartition(".")[2] if isinstance(value, ModuleType) else "",
+)
+
+
+def write(engine: Engine, module: Any, *rows: Any) -> None:
+    with transaction(engine) as db:
+        module.store(db, rows)
+
+
+@pytest.fixture
+def two_pairs(engine: Engine) -> None:
+    pairs = [{"id": n, "exchange_id": 1, "symbol": str(n), "base_currency": "A", "quote_currency": "B"} for n in (1, 2)]
+    with transaction(engine) as db:
+        db.execute(insert(exchanges).values(id=1, name="binance", display_name="Binance"))
+        db.execute(insert(trading_pairs), pairs)
+
+
+@every_kind
+@pytest.mark.usefixtures("two_pairs")
+def test_rows_come_back_as_they_went_in(engine: Engine, module: Any, row: Any, values: dict[str, Any]):
+    minutes = [row(1, "1m", START + place * MINUTE, **values) for place in range(4)]
+    hour = row(1, "1h", START - START % (60 * MINUTE), **values)
+    other = row(2, "1m", START, **values)
+    write(engine, module, *minutes, hour, other)
+
+    with reading(engine) as db:
+        assert module.read(db, 1, "1m") == minutes
+        assert module.read(db, 1, "1h") == [hour]
+        assert module.read(db, 1, "1m", limit=2) == minutes[-2:]
+        assert module.read(db, 1, "1m", since_ms=START + MINUTE, until_ms=START + 3 * MINUTE) == minutes[1:3]
+        assert module.newest(db, 1, "1m") == minutes[-1]
+        assert module.newest(db, 3, "1m") is None
+        assert module.latest(db, "1m") == {1: minutes[-1], 2: other}
+        assert module.between(db, "1m", START, START + 2 * MINUTE) == {1: minutes[:2], 2: [other]}
+
+
+@every_kind
+def test_the_present_minute_is_written_again_and_again(engine: Engine, module: Any, row: Any, values: dict[str, Any]):
+    last = next(name for name, value in reversed(values.items()) if isinstance(value, float))
+    first, second = row(1, "1m", START, **values), row(1, "1m", START, **values | {last: 7.75})
+    write(engine, module, first)
+    write(engine, module, second)
+
+    with reading(engine) as db:
+        assert module.read(db, 1, "1m") == [second]
+
+
+def some_flow(minute: int, buy: float, sell: float, status: str = "ok", pair_id: int = 1) -> flow.Flow:
+    values = FEW | {"buy_volume": buy, "sell_volume": sell}
+    return flow.Flow(pair_id, "1m", START + minute * MINUTE, **values, status=status)  # type: ignore[arg-type]
+
+
+def test_a_feed_that_was_killed_finds_the_sums_of_the_present_minute(engine: Engine):
+    present = {1: some_flow(5, 1.0, 2.0), 2: some_flow(5, 3.0, 4.0, pair_id=2)}
+    write(engine, flow, some_flow(4, 9.0, 9.0), *present.values())
+
+    with reading(engine) as db:
+        assert flow.at(db, "1m", START + 5 * MINUTE) == present
+
+
+def test_cvd_gets_each_minute_with_its_status(engine: Engine):
+    write(engine, flow, some_flow(0, 1.0, 2.0), some_flow(1, 5.0, 0.5, "gap"), some_flow(3, 1.0, 1.0))
+
+    with reading(engine) as db:
+        inputs = flow.cvd_inputs(db, 1, since_ms=START, until_ms=START + 3 * MINUTE)
+        every = flow.cvd_inputs(db, 1, since_ms=START)
+        sums = flow.sums(db, since_ms=START, until_ms=START + 3 * MINUTE)
+
+    assert inputs == [(START, 1.0, 2.0, "ok"), (START + MINUTE, 5.0, 0.5, "gap")]
+    assert len(every) == 3
+    assert sums == {1: (6.0, 2.5, 2, 1)}
