@@ -1,0 +1,1 @@
+"""What traders do: open interest, taker volume and its delta, large orders. Pure: state goes in, state comes out."""
