@@ -86,7 +86,7 @@ class Rest:
         self._door.close()
         with contextlib.suppress(TimeoutError):  # it is a daemon: it never holds the process back for longer
             async with asyncio.timeout(1.0):
-                await self._door.ended.wait()
+                await self._door.ended()
 
     async def _send(self, call: RestCall, *, urgent: bool) -> tuple[Any, int]:
         if self._closed:
@@ -135,15 +135,14 @@ class _Door:
         self._session = _Session(self._before, self._after, proxies=proxies)
         self._client: Any = None
         self._bucket = ""
+        self._status: int | None = None
         self._received_ms = 0
         self._calls: queue.SimpleQueue[tuple[RestCall, _Done] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self.ended = asyncio.Event()
-        self.ended.set()
+        self._ended = asyncio.Event()
 
     def put(self, call: RestCall, done: _Done) -> None:
         if not self._thread:
-            self.ended.clear()
             self._thread = threading.Thread(
                 target=self._work,
                 args=(asyncio.get_running_loop(),),
@@ -158,13 +157,18 @@ class _Door:
         self._session.closed = True
         self._session.close()
 
+    async def ended(self) -> None:
+        if self._thread:
+            await self._ended.wait()
+            self._thread.join()
+
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while asked := self._calls.get():
             call, done = asked
             done(self._result(call))
         self._session.close()
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
-            loop.call_soon_threadsafe(self.ended.set)
+            loop.call_soon_threadsafe(self._ended.set)
 
     def _result(self, call: RestCall) -> tuple[Any, int] | Exception:
         self._bucket = call.bucket
@@ -185,10 +189,16 @@ class _Door:
         if self._session.closed:
             raise Unavailable(_CLOSED)
         self._throttle.check()
+        self._status = None
 
     def _after(self, response: requests.Response, body: str) -> None:
         self._received_ms = self._now_ms()
+        self._status = response.status_code
         self._throttle.heard(self._bucket, response.status_code, response.headers, body)
+
+    def _was_refused(self) -> bool:
+        """ccxt calls a 403 a failure of the network; asking again would only anger the firewall that said it."""
+        return self._status is not None and 400 <= self._status < 500 and self._status != 408
 
     def _meaning(self, call: RestCall, error: Exception) -> Exception:
         """Our error for ccxt's; the class names are its documented tree."""
@@ -204,7 +214,7 @@ class _Door:
             meaning = NotFound(said)
         elif "BadResponse" in kinds:
             meaning = CorruptData(said)
-        elif "NetworkError" in kinds and "OnMaintenance" not in kinds:
+        elif "NetworkError" in kinds and "OnMaintenance" not in kinds and not self._was_refused():
             meaning = _NetworkFailed(said)
         elif kinds & {"BadRequest", "ArgumentsRequired", "NotSupported"}:
             meaning = InvalidInput(said)
@@ -249,10 +259,10 @@ class _Bounded:
     def __init__(self, raw: Any) -> None:
         self._raw = raw
 
-    def stream(self, *arguments: Any, **settings: Any) -> Iterator[bytes]:
+    def stream(self, _size: int, **settings: Any) -> Iterator[bytes]:
         until_s = time.monotonic() + LONGEST_ANSWER_S
         size = 0
-        for part in self._raw.stream(*arguments, **settings):
+        while part := self._raw.read1(65_536, **settings):  # what is there, instead of waiting until so much is there
             size += len(part)
             if time.monotonic() > until_s or size > LARGEST_ANSWER_BYTES:
                 self._raw.close()
