@@ -11,7 +11,7 @@ symbol's own median trade, so that they mean the same for both. What is refused 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf, isfinite
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -372,16 +372,17 @@ def _top_is_fine(value: BookTop, known: Known, now_ms: int) -> bool:
 
 
 def _levels_are_fine(levels: list[Level]) -> bool:
-    prices, quantities = zip(*levels, strict=True)
-    # A sum that is finite has no part that is not; what is finite can be compared.
-    return isfinite(sum(prices) + sum(quantities)) and min(prices) > 0.0 and min(quantities) >= 0.0
+    for price, quantity in levels:  # half the time of min() and sum() over columns: nothing is made
+        if not (0.0 < price < inf and 0.0 <= quantity < inf):
+            return False
+    return True
 
 
 def _depth_is_fine(value: Depth, known: Known, now_ms: int) -> bool:
     time_ms, bids, asks = value.time_ms, value.bids, value.asks
     if not (known.depth_ms <= time_ms and now_ms - BEHIND_MS <= time_ms <= now_ms + FUTURE_MS):
         return False
-    if (bids and not _levels_are_fine(bids)) or (asks and not _levels_are_fine(asks)):
+    if not (_levels_are_fine(bids) and _levels_are_fine(asks)):
         return False
     return not (value.snapshot and bids and asks) or max(bids)[0] < min(asks)[0]
 
