@@ -424,7 +424,7 @@ class Market:
     def _funding_rate(self, listing: Listing, number: int, at: int) -> float:
         """What is settled at the end of interval ``number``, as far as it is known at ``at``."""
         step = FUNDING_MS // _SAMPLES
-        known = min(_SAMPLES, max(1, (at - (number - 1) * FUNDING_MS) // step))
+        known = min(_SAMPLES, (at - (number - 1) * FUNDING_MS) // step + 1)
         times = (number - 1) * FUNDING_MS + np.arange(known) * step
         mean = float(prices.premium(self.seed, listing.coin, times / (MINUTE_MS / LEGS)).mean())
         jitter = 0.00001 * noise.one(noise.key(self.seed, "funding", listing.venue, listing.symbol), number)
@@ -471,11 +471,10 @@ class Market:
         turn = (here - level[np.maximum(place - 60 * LEGS, 0)]) / (usual * (60 * LEGS) ** 0.5)
         against = np.clip(-np.sign(run) * turn - 0.8, 0, 3)
         of = noise.key(self.seed, "interest", listing.venue, listing.symbol) >> 2
-        waves = [
-            height * np.array([noise.wave(of + period, int(minute), 1, period)[0] for minute in minutes])
-            for height, period in ((0.2, 14_400), (0.05, 2_880), (0.0006, 7))
-        ]
-        size = np.exp(sum(waves) + 0.06 * np.minimum(np.abs(run), 3) - 0.025 * against)
+        drift = np.zeros(len(minutes))
+        for height, period in ((0.2, 14_400), (0.05, 2_880), (0.0006, 7)):
+            drift += height * noise.wave_at(of + period, minutes, period)
+        size = np.exp(drift + 0.06 * np.minimum(np.abs(run), 3) - 0.025 * against)
         lots = np.rint(0.9 * listing.day_quantity * size * 10.0**listing.quantity_digits).astype(np.int64)
         price = np.exp(here)
         return [

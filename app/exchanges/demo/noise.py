@@ -73,3 +73,10 @@ def wave(of: int, start: int, count: int, period: int) -> Floats:
         return np.asarray(knots[cell] + rise[cell] * (part / period), dtype=np.float64)
     line = knots[:-1, None] + rise[:, None] * (np.arange(period) / period)
     return line.ravel()[start - first * period :][:count]
+
+
+def wave_at(of: int, index: Ints, period: int) -> Floats:
+    """``wave`` at any indices."""
+    cell, part = np.divmod(index, period)
+    low, high = normal(of, cell), normal(of, cell + 1)
+    return np.asarray(low + (high - low) * (part / period), dtype=np.float64)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.exchanges.demo import noise
 from app.exchanges.demo.instruments import Listing
-from app.exchanges.demo.noise import Floats, Ints, Whole
+from app.exchanges.demo.noise import Floats, Whole
 
 SLOT_MINUTES = 10
 SLOT_KNOTS = 60
@@ -103,7 +103,10 @@ def shifts(seed: int, listing: Listing, venues: tuple[str, ...], first_slot: int
 
 
 def _shift(of: int, slot: int, *, crossed: bool) -> Shift:
-    place = (50 + int(6 * noise.one(of + 2, slot))) if crossed else (6 + int(3 * noise.one(of + 2, slot)))
+    first, choices = (
+        (49, 3) if crossed else (7, 2)
+    )  # inside one minute: no candle opens or closes at a price that is off
+    place = first + int(choices * noise.one(of + 2, slot))
     size = 0.0065 + 0.0045 * noise.one(of + 3, slot)
     sign = 1 if noise.one(of + 4, slot) < 0.5 else -1
     return Shift(slot * SLOT_KNOTS + place, 2 + int(2 * noise.one(of + 5, slot)), sign * size)

@@ -13,7 +13,7 @@ import numpy as np
 
 from app.exchanges.demo import noise
 from app.exchanges.demo.instruments import LEGS, Coin, Listing
-from app.exchanges.demo.noise import Floats
+from app.exchanges.demo.noise import Floats, Ints
 
 BLOCK_MINUTES = 240
 BLOCK_KNOTS = BLOCK_MINUTES * LEGS
@@ -42,11 +42,20 @@ def block_ends(of: int, first: int, count: int) -> Floats:
         anchors += height * noise.wave(of + number, first_span, spans + 1, period)
     steps = 0.8 * noise.normal(of + 4, np.arange(start, start + size))
     run = noise.wave(of + 5, start, size, 9)
-    steps += np.sign(run) * np.maximum(np.abs(run) - 0.35, 0) * 1.3
+    steps += np.sign(run) * np.maximum(np.abs(run) - 0.35, 0) * 1.5
+    steps *= np.exp(slow_volatility(of, np.arange(start, start + size) * BLOCK_MINUTES + BLOCK_MINUTES // 2))
     table = (steps * BLOCK_MOVE).reshape(spans, _BLOCKS_A_SPAN)
     table += ((np.diff(anchors) - table.sum(axis=1)) / _BLOCKS_A_SPAN)[:, None]
     levels = anchors[:-1, None] + np.cumsum(table, axis=1) - table
     return np.asarray(levels.ravel()[first - start :][:count], dtype=np.float64)
+
+
+def slow_volatility(of: int, minutes: Ints) -> Floats:
+    """How the walk's volatility differs from day to day, as a logarithm. Big steps must be of the same size as the small ones
+    between them, or a calm block has to run straight to its end.
+    """
+    slow = 0.4 * noise.wave_at(of + 14, minutes, 4320) + 0.25 * noise.wave_at(of + 15, minutes, 960)
+    return np.asarray(slow - 0.1, dtype=np.float64)
 
 
 def walk(of: int, first: int, count: int) -> Path:
@@ -55,10 +64,10 @@ def walk(of: int, first: int, count: int) -> Path:
     quick = np.zeros(minutes)
     for number, height, period in ((11, 0.4, 150), (12, 0.3, 40), (13, 0.2, 12)):
         quick += height * noise.wave(of + number, minute, minutes, period)
-    slow = 0.35 * noise.wave(of + 14, minute, minutes, 4320) + 0.25 * noise.wave(of + 15, minute, minutes, 960)
+    slow = slow_volatility(of, np.arange(minute, minute + minutes))
     shock = noise.uniform(of + 16, np.arange(minute, minute + minutes)) < 0.004
     activity = np.exp(0.7 * quick - 0.05) * (1 + shock)
-    move = np.exp(quick + slow - 0.3) * (1 + 2 * shock)
+    move = np.exp(quick + slow - 0.15) * (1 + 2 * shock)
     steps = noise.normal(of + 17, np.arange(first * BLOCK_KNOTS, (first + count) * BLOCK_KNOTS))
     steps = steps.reshape(minutes, LEGS)
     steps += (0.06 * noise.wave(of + 18, minute, minutes, 24))[:, None]
