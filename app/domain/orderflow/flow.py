@@ -77,6 +77,8 @@ class FlowBucket:
     partial: bool = False
     """It was joined in its middle, or the connection was cut."""
     holes: list[Hole] = field(default_factory=list)
+    settled: bool = False
+    """Its closed candle said all of it: what comes late is in there already."""
 
     @property
     def gap(self) -> bool:
@@ -179,7 +181,17 @@ class FlowKeeper:
         if not self._changed:
             return []
         changed, self._changed = self._changed, {}
-        return [changed[open_time].frozen() for open_time in sorted(changed)]
+        return [changed[open_time].frozen() for open_time in sorted(changed) if not changed[open_time].settled]
+
+    def settle(self, candle: Candle) -> Flow | None:
+        """The minute of a closed candle, where it is needed and can be had from it: trades of it were lost, or nobody listened."""
+        bucket = next((each for each in self._buckets if each.open_time == candle.time_ms), None)
+        if bucket is not None and not bucket.gap:
+            return None
+        flow = repaired(candle, bucket.frozen() if bucket is not None and bucket.trades else None)
+        if flow is not None and bucket is not None:
+            bucket.settled = True
+        return flow
 
     def _bucket(self, open_time: int, trade: Trade, hole: Hole | None) -> FlowBucket | None:
         buckets = self._buckets

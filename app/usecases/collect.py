@@ -1,0 +1,429 @@
+"""Collect from one exchange: its streams, what it must be asked for, whole books, funding and history.
+
+Everything that comes, by whichever way, goes through one ``Pipeline``. What fails is tried again with patience, is counted, and is
+told in the collector's note; nothing here ends the process.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from app.domain.market import symbols
+from app.domain.market.quality import QualityWindow
+from app.domain.market.timeframes import MINUTE_MS, open_of
+from app.domain.market.values import Candle, Event
+from app.domain.market.watching import STREAMED, Watch, watch
+from app.errors import CorruptData, FlotillaError, NotFound, RateLimited, Unavailable
+from app.exchanges.connection import Connection
+from app.exchanges.exchange import Channel, Exchange, Instrument, RestCall, Session, Wanted
+from app.exchanges.rest import Rest
+from app.host.feed_report import BudgetReport, CollectorReport, ConnectionReport, Quality
+from app.usecases.fill_history import History
+from app.usecases.ingest import Pipeline
+from app.usecases.market_shelf import Shelf
+
+POLL_EVERY_S: dict[Channel, float] = {
+    "open_interest": 15.0,
+    "mark": 30.0,
+    "ticker": 15.0,
+    "top": 5.0,
+    "depth": 5.0,
+    "trades": 5.0,
+    "candles": 20.0,
+}
+"""How often one symbol is asked for what has no stream."""
+BOOKS_EVERY_S = 0.2
+FUNDING_EVERY_S = 900.0
+FUNDING_ROWS = 100
+HISTORY_EVERY_S = 300.0
+OPEN_INTEREST_BACK_MS = 24 * 60 * MINUTE_MS
+OPEN_INTEREST_ROWS = 288
+CLOCK_EVERY_S = 300.0
+MOST_SKEW_MS = 2_000
+AGAIN_S = 5.0
+CLOSING_MS = 5_000  # a closed candle may take so long to come
+SILENT_MS = 30_000
+BOOK_COUNTS = ("gaps", "late", "duplicate", "out_of_order", "dropped", "resyncs")
+_log = logging.getLogger(__name__)
+
+Connect = Callable[[Session, Callable[[list[Event]], None], Callable[[bool], None]], Connection]
+
+
+class Learns(Protocol):
+    """An exchange that counts contracts, and must know their size before it can say anything in coins."""
+
+    def learn(self, instruments: Sequence[Instrument]) -> None:
+        """Remember what the instruments say."""
+
+
+def channels_of(symbol: str, watched: Watch) -> tuple[Channel, ...]:
+    """What is watched of one symbol."""
+    always: tuple[Channel, ...] = ("candles", "trades", "top", "ticker")
+    perpetual: tuple[Channel, ...] = ("mark", "open_interest") if symbols.taken_apart(symbol).is_perpetual else ()
+    return (*always, *perpetual, *(("depth",) if symbol in watched.deep else ()))
+
+
+def wanted(watched: Watch) -> list[Wanted]:
+    """All of it, symbol by symbol."""
+    return [
+        Wanted(channel, symbol, STREAMED if channel == "candles" else None)
+        for symbol in watched.symbols
+        for channel in channels_of(symbol, watched)
+    ]
+
+
+class Collector:
+    """One exchange. ``run`` collects until it is cancelled."""
+
+    def __init__(
+        self,
+        name: str,
+        exchange: Exchange,
+        rest: Rest,
+        pipeline: Pipeline,
+        shelf: Shelf,
+        *,
+        now_ms: Callable[[], int],
+        connect: Connect,
+        speed: float = 1.0,
+    ) -> None:
+        self.name = name
+        self.exchange = exchange
+        self._rest, self._pipeline, self._shelf = rest, pipeline, shelf
+        self._now_ms, self._connect, self._speed = now_ms, connect, speed
+        self._instruments: dict[str, Instrument] = {}
+        self._watch = Watch((), (), frozenset())
+        self._pair_ids: dict[str, int] = {}
+        self._connections: list[tuple[Connection, asyncio.Task[None]]] = []
+        self._asking: set[str] = set()
+        self._look_at_history = asyncio.Event()
+        self._quality = QualityWindow()
+        self._errors_seen = 0
+        self._since_ms = now_ms()
+        self._note = "starting"
+        self._trouble: dict[str, str] = {}
+        self._skew_ms: int | None = None
+
+    async def run(self, active: Sequence[str], spots: Sequence[str], books: int) -> None:
+        """Collect these symbols."""
+        try:
+            async with self._group() as spawn:
+                await self._learn()
+                await self._watch_anew(active, spots, books)
+                history = History(self.exchange, self._shelf, self._take_answer, self._now_ms)
+                spawn(self._every(BOOKS_EVERY_S, "books", self._ask_for_books))
+                spawn(self._every(CLOCK_EVERY_S, "clock", self._compare_clocks))
+                spawn(self._every(1.0, "pairs", self._find_pairs))
+                spawn(self._fill_history(history))
+                spawn(self._every(FUNDING_EVERY_S, "funding", self._ask_for_funding))
+                await self._recall_open_interest()
+                for channel, every_s in POLL_EVERY_S.items():
+                    if channel in self.exchange.polled:
+                        spawn(self._poll(channel, every_s))
+                await asyncio.Event().wait()
+        finally:
+            for symbol in self._watch.symbols:
+                self._pipeline.forget(self.exchange.name, symbol)
+
+    @asynccontextmanager
+    async def _group(self) -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
+        """Tasks that end together. One that ends by a mistake of ours ends all, and the collector starts anew."""
+        async with asyncio.TaskGroup() as group:
+
+            def spawn(work: Coroutine[Any, Any, None]) -> None:
+                group.create_task(work)
+
+            self._spawn = group.create_task
+            yield spawn
+
+    async def _learn(self) -> None:
+        """Ask what the exchange trades, for as long as it takes."""
+        while not self._instruments:
+            found: list[Instrument] = []
+            for call in self.exchange.instruments():
+                answer = await self._attempt("instruments", call, urgent=True)
+                if answer is None:
+                    break
+                found += answer
+            else:
+                self._instruments = {one.symbol: one for one in found if one.active}
+            if not self._instruments:
+                await asyncio.sleep(AGAIN_S)
+        learn = getattr(self.exchange, "learn", None)
+        if learn is not None:
+            learn(list(self._instruments.values()))
+
+    async def _watch_anew(self, active: Sequence[str], spots: Sequence[str], books: int) -> None:
+        self._watch = watch(active, spots, self._instruments.keys(), books=books)
+        for symbol in self._watch.symbols:
+            self._pipeline.watch(self.exchange.name, symbol, pair_id=None, deep=symbol in self._watch.deep)
+        await self._find_pairs()
+        for session in self.exchange.sessions(wanted(self._watch)):
+            self._open(session)
+
+    def _open(self, session: Session) -> None:
+        books, trades = (
+            [one.symbol for one in session.wanted if one.channel == channel] for channel in ("depth", "trades")
+        )
+
+        def changed(_open: bool) -> None:
+            self._pipeline.reconnected(self.exchange.name, books, trades)
+            self._look_at_history.set()
+
+        connection = self._connect(session, self._take, changed)
+        self._connections.append((connection, self._spawn(connection.run())))
+
+    def _take(self, events: list[Event]) -> None:
+        now_ms = self._now_ms()
+        self._pipeline.take(events, now_ms)
+        newest = events[-1]
+        self._quality.message(now_ms, (newest.received_ms - newest.time_ms) / self._speed, len(events))
+
+    async def _take_answer(self, call: RestCall) -> list[Candle]:
+        """Ask for history and hand it on. Raises Unavailable, so that what could not be had is not taken for missing."""
+        answer = await self._rest.call(call)
+        self._pipeline.take(answer, self._now_ms(), asked=True)
+        return answer
+
+    async def _find_pairs(self) -> None:
+        """The ids under which rows are stored; the database may be away at the start."""
+        unknown = [symbol for symbol in self._watch.symbols if symbol not in self._pair_ids]
+        if not unknown:
+            return
+        instruments = [self._instruments[symbol] for symbol in unknown]
+        remembered = await self._shelf.remember(self.exchange.name, instruments, self._now_ms())
+        for symbol, pair_id in remembered.pair_ids.items():
+            market = self._pipeline.watch(self.exchange.name, symbol, pair_id=pair_id, deep=symbol in self._watch.deep)
+            self._pipeline.resume(market, remembered.flows.get(symbol), remembered.interests[symbol])
+        self._pair_ids |= remembered.pair_ids
+
+    async def _ask_for_books(self) -> None:
+        for symbol in self._pipeline.books_wanted(self.exchange.name, self._now_ms()):
+            for connection, _ in self._connections:
+                carries = any(one.symbol == symbol and one.channel == "depth" for one in connection.session.wanted)
+                if carries and connection.session.ask_snapshot(symbol):
+                    connection.say()
+                    break
+            else:
+                if symbol not in self._asking:
+                    self._asking.add(symbol)
+                    self._spawn(self._ask_for_book(symbol))
+
+    async def _ask_for_book(self, symbol: str) -> None:
+        try:
+            answer = await self._attempt("book", self.exchange.book(symbol), urgent=True)
+            if answer:
+                self._pipeline.take(answer, self._now_ms(), asked=True)
+        finally:
+            self._asking.discard(symbol)
+
+    async def _poll(self, channel: Channel, every_s: float) -> None:
+        """Ask for one symbol after the other, evenly, so that the budget is spent evenly too."""
+        while True:
+            names = [symbol for symbol in self._watch.symbols if channel in channels_of(symbol, self._watch)]
+            pause_s = every_s / max(1, len(names)) / self._speed
+            for symbol in names:
+                answer = await self._attempt(f"poll {channel}", self._question(channel, symbol))
+                if answer:
+                    self._pipeline.take(answer, self._now_ms(), asked=channel == "depth")
+                    self._quality.message(self._now_ms(), None, len(answer))
+                await asyncio.sleep(pause_s)
+            if not names:
+                await asyncio.sleep(every_s)
+
+    def _question(self, channel: Channel, symbol: str) -> RestCall:
+        match channel:
+            case "candles":
+                since_ms = open_of(self._now_ms(), STREAMED) - 3 * MINUTE_MS
+                return self.exchange.candles(symbol, STREAMED, since_ms, 4)
+            case "trades":
+                return self.exchange.trades(symbol)
+            case "depth":
+                return self.exchange.book(symbol)
+            case _:
+                return self.exchange.poll(channel, symbol)
+
+    async def _fill_history(self, history: History) -> None:
+        """At the start, after every reconnection, when a candle did not come, and now and then."""
+        while True:
+            self._look_at_history.clear()
+            try:
+                came = await history.fill(self._pair_ids)
+                self._trouble.pop("history", None)
+                if came:
+                    _log.info("%s: %d candles were missing and came", self.exchange.name, came)
+            except FlotillaError as error:
+                self._trouble["history"] = f"history: {error}"
+                await asyncio.sleep(error.retry_after_s if isinstance(error, RateLimited) else AGAIN_S)
+                continue
+            try:
+                async with asyncio.timeout(HISTORY_EVERY_S):
+                    await self._look_at_history.wait()
+                await asyncio.sleep(AGAIN_S)  # what comes back comes back in parts
+            except TimeoutError:
+                continue
+
+    async def _ask_for_funding(self) -> None:
+        for symbol, pair_id in list(self._pair_ids.items()):
+            newest_ms = await self._shelf.newest_funding(pair_id)
+            since_ms = self._now_ms() - 30 * 24 * 60 * MINUTE_MS if newest_ms is None else newest_ms + 1
+            call = self.exchange.funding(symbol, since_ms, FUNDING_ROWS)
+            if call is not None:
+                self._pipeline.take(await self._rest.call(call), self._now_ms(), asked=True)
+
+    async def _recall_open_interest(self) -> None:
+        """What was there before the first poll, where the exchange keeps it: else every change would have to wait."""
+        for symbol in self._watch.perpetuals:
+            market = self._pipeline.markets.get((self.exchange.name, symbol))
+            newest = market.interest.last if market else None
+            since_ms = self._now_ms() - OPEN_INTEREST_BACK_MS
+            if newest is not None:
+                since_ms = max(since_ms, newest[0] + MINUTE_MS)
+            if self._now_ms() - since_ms < 10 * MINUTE_MS:
+                continue
+            call = self.exchange.open_interest_history(symbol, since_ms, OPEN_INTEREST_ROWS)
+            answer = None if call is None else await self._attempt("open interest", call)
+            if answer:
+                self._pipeline.take(answer, self._now_ms(), asked=True)
+
+    async def _compare_clocks(self) -> None:
+        asked_ms = self._now_ms()
+        [theirs_ms] = await self._rest.call(self.exchange.server_time())
+        self._skew_ms = theirs_ms - (asked_ms + self._now_ms()) // 2
+        if abs(self._skew_ms) > MOST_SKEW_MS * self._speed:
+            self._trouble["skew"] = f"its clock is {self._skew_ms / 1000:+.1f} s off ours"
+        else:
+            self._trouble.pop("skew", None)
+
+    async def _every(self, every_s: float, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it again and again. What fails is told, and tried again soon."""
+        while True:
+            pause_s = every_s
+            try:
+                await work()
+                self._trouble.pop(what, None)
+            except FlotillaError as error:
+                self._trouble[what] = f"{what}: {error}"
+                pause_s = error.retry_after_s if isinstance(error, RateLimited) else max(AGAIN_S, min(every_s, 60.0))
+            await asyncio.sleep(pause_s)
+
+    async def _attempt(self, what: str, call: RestCall, *, urgent: bool = False) -> list[Any] | None:
+        """Ask; None where it did not work this time, which is told."""
+        try:
+            answer = await self._rest.call(call, urgent=urgent)
+        except RateLimited as error:
+            self._trouble["limit"] = str(error)
+            await asyncio.sleep(min(error.retry_after_s, 60.0))
+            return None
+        except CorruptData as error:
+            self._pipeline.unreadable(self.exchange.name, f"{what}: {error}", self._now_ms())
+            return None
+        except (Unavailable, NotFound) as error:
+            self._trouble[what] = f"{what}: {error}"
+            await asyncio.sleep(AGAIN_S)
+            return None
+        self._trouble.pop(what, None)
+        self._trouble.pop("limit", None)
+        return answer
+
+    def minute_is_over(self) -> None:
+        """Count what the last minute should have brought: one closed candle of each symbol."""
+        now_ms = self._now_ms()
+        minute = open_of(now_ms - CLOSING_MS, STREAMED) - MINUTE_MS
+        markets = [self._pipeline.markets.get((self.exchange.name, symbol)) for symbol in self._watch.symbols]
+        came = sum(1 for market in markets if market is not None and market.closed_ms >= minute)
+        if minute > self._since_ms:
+            self._quality.due(now_ms, len(markets), came)
+        if came < len(markets):
+            self._look_at_history.set()
+
+    def state(self) -> tuple[str, str]:
+        """What it is doing, in a word and in a sentence."""
+        now_ms = self._now_ms()
+        if not self._watch.symbols:
+            return "starting", "; ".join(self._trouble.values()) or "asking what the exchange trades"
+        states = [connection.state() for connection, _ in self._connections]
+        waiting = [state for state in states if state.state != "open"]
+        told = [*dict.fromkeys(state.note for state in waiting if state.note), *self._trouble.values()]
+        newest_ms = self._quality.newest_ms
+        silent = newest_ms is None or now_ms - newest_ms > SILENT_MS * self._speed
+        if silent and now_ms - self._since_ms > SILENT_MS * self._speed:
+            return "failing", "; ".join(["nothing comes", *told])
+        if waiting or told:
+            kept = [f"{len(waiting)} of {len(states)} connections are not open"] if waiting else []
+            return "degraded", "; ".join([*kept, *told])
+        return ("starting", "waiting for the first message") if silent else ("running", "")
+
+    def report(self) -> CollectorReport:
+        """How it is, for the feed's report."""
+        state, note = self.state()
+        counters = dict(self._pipeline.counters.get(self.exchange.name, {}))
+        for (name, _), market in self._pipeline.markets.items():
+            if name == self.exchange.name:
+                _add(counters, market.flow, ("duplicate", "late", "out_of_order", "lost"))
+                if market.keeper is not None:
+                    _add(counters, market.keeper.counts, BOOK_COUNTS)
+        states = [connection.state() for connection, _ in self._connections]
+        counters["unreadable"] = counters.get("unreadable", 0) + sum(each.unreadable for each in states)
+        errors = counters.get("refused", 0) + counters["unreadable"]
+        now_ms = self._now_ms()
+        if errors > self._errors_seen:
+            self._quality.error(now_ms, errors - self._errors_seen)
+            self._errors_seen = errors
+        quality = self._quality.quality(now_ms)
+        return CollectorReport(
+            name=self.name,
+            exchange=self.exchange.name,
+            state=state,
+            note=note[:500],
+            since_ms=self._since_ms,
+            symbols=self._watch.symbols,
+            connections=tuple(
+                ConnectionReport(
+                    each.host,
+                    each.state,
+                    each.opened_ms,
+                    each.last_message_ms,
+                    each.messages,
+                    each.reconnects,
+                    each.note,
+                )
+                for each in states
+            ),
+            messages=dict(self._pipeline.messages.get(self.exchange.name, {})),
+            counters=counters,
+            quality=Quality(
+                quality.completeness,
+                quality.latency_ms_p50,
+                quality.latency_ms_p99,
+                quality.error_share,
+                quality.freshness_ms,
+                quality.score,
+            ),
+        )
+
+    def budgets(self) -> list[BudgetReport]:
+        """What of its rate limits is spent."""
+        return [
+            BudgetReport(
+                each.exchange,
+                each.bucket,
+                each.used,
+                each.limit,
+                each.per_s,
+                each.banned_until_ms,
+                each.waiting,
+            )
+            for each in self._rest.throttle.states()
+        ]
+
+    async def close(self) -> None:
+        """Let go of the REST door."""
+        await self._rest.close()
+
+
+def _add(counters: dict[str, int], counted: object, names: Sequence[str]) -> None:
+    for name in names:
+        counters[name] = counters.get(name, 0) + getattr(counted, name)

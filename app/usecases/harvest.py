@@ -1,0 +1,91 @@
+"""What the feed has to write: rows that replace each other while they wait, so that late is as good as often."""
+
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from app.domain.market.values import Candle
+from app.storage.depths import DepthRow
+from app.storage.flow import Flow
+from app.storage.funding import FundingRow
+from app.storage.klines import Kline
+from app.storage.open_interest import OpenInterestRow
+from app.storage.refused import RefusedMessage
+from app.storage.symbols import MarketNote
+from app.storage.tickers import TickerRow
+
+Key = tuple[int, str, int]
+"""Of a row: pair, timeframe, open time."""
+MOST_REFUSED = 200  # kept for inspection between two writes; the counters have them all
+
+
+@dataclass(slots=True)
+class Harvest:
+    """What changed since the last one."""
+
+    klines: dict[Key, Kline] = field(default_factory=dict)
+    funding: dict[Key, FundingRow] = field(default_factory=dict)
+    open_interest: dict[Key, OpenInterestRow] = field(default_factory=dict)
+    flows: dict[Key, Flow] = field(default_factory=dict)
+    tickers: dict[Key, TickerRow] = field(default_factory=dict)
+    depths: dict[Key, DepthRow] = field(default_factory=dict)
+    notes: dict[str, MarketNote] = field(default_factory=dict)
+    refused: list[RefusedMessage] = field(default_factory=list)
+    received_ms: list[int] = field(default_factory=list)
+    """When each message that it stands for came."""
+
+    def __len__(self) -> int:
+        """Rows that wait. Notes are a view of the tickers, and are not counted."""
+        return sum(len(rows) for rows in self.tables()) + len(self.refused)
+
+    def refuse(self, message: RefusedMessage) -> None:
+        """Keep one for inspection, while there is room."""
+        if len(self.refused) < MOST_REFUSED:
+            self.refused.append(message)
+
+    def put_under(self, older: "Harvest", most: int) -> int:
+        """Take back what could not be written, where nothing newer stands; how many rows had to go for want of room."""
+        for mine, theirs in zip(self.tables(), older.tables(), strict=True):
+            newer = dict(mine)
+            mine.clear()
+            mine.update(theirs)
+            mine.update(newer)
+        self.notes = older.notes | self.notes
+        self.refused = [*older.refused, *self.refused][-MOST_REFUSED:]
+        self.received_ms.clear()  # their age would tell how long the database was away, not how fast we write
+        return self._shed(most)
+
+    def _shed(self, most: int) -> int:
+        """Let the oldest rows go, first of what cannot be had again and is worth least; candles last."""
+        lost = 0
+        for rows in reversed(self.tables()):
+            if (too_many := len(self) - most) <= 0:
+                break
+            for key in list(islice(rows, too_many)):
+                del rows[key]
+                lost += 1
+        return lost
+
+    def tables(self) -> tuple[dict[Key, Any], ...]:
+        """All that has a key, what is worth most first."""
+        return (self.klines, self.funding, self.open_interest, self.flows, self.tickers, self.depths)
+
+
+def kline(pair_id: int, candle: Candle, source: str, marks: tuple[str, ...]) -> Kline:
+    """A closed candle as its row."""
+    return Kline(
+        pair_id,
+        candle.timeframe,
+        candle.time_ms,
+        candle.open,
+        candle.high,
+        candle.low,
+        candle.close,
+        candle.volume,
+        candle.quote_volume,
+        candle.trades,
+        candle.taker_buy_volume,
+        candle.taker_buy_quote_volume,
+        source,  # type: ignore[arg-type]  # every caller names one of them
+        ",".join(marks) or None,
+    )

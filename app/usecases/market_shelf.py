@@ -1,0 +1,114 @@
+"""What collectors need to know of what is stored, without the event loop waiting for the database."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from app.domain.market.timeframes import MINUTE_MS, open_of
+from app.domain.orderflow.open_interest import KEPT_MS, OpenInterestState
+from app.exchanges.exchange import Instrument
+from app.storage import flow, funding, klines, open_interest, pairs, symbols
+from app.storage.database import reading, transaction
+from app.storage.flow import Flow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the process before left of one exchange."""
+
+    pair_ids: dict[str, int]
+    flows: dict[str, Flow] = field(default_factory=dict)
+    """The newest minute of each symbol, where it is the present one or the one before."""
+    interests: dict[str, OpenInterestState] = field(default_factory=dict)
+
+
+class Shelf:
+    """Reads, and makes pairs known, in one thread of its own. Raises Unavailable while the database is away."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime]) -> None:
+        self._engine, self._now = engine, now
+        self._thread = ThreadPoolExecutor(1, "shelf")
+
+    async def active_symbols(self) -> list[str]:
+        """The symbols that a person wants watched."""
+
+        def read() -> list[str]:
+            with reading(self._engine) as db:
+                return [row.symbol for row in symbols.listed(db, status="ACTIVE")]
+
+        return await self._apart(read)
+
+    async def add_symbols(self, names: Sequence[str]) -> None:
+        """Watch these from now on: the first start's."""
+
+        def add() -> None:
+            with transaction(self._engine) as db:
+                known = {row.symbol for row in symbols.listed(db)}
+                for name in names:
+                    if name not in known:
+                        symbols.add(db, name, now=self._now())
+
+        await self._apart(add)
+
+    async def remember(self, exchange: str, instruments: Sequence[Instrument], now_ms: int) -> Remembered:
+        """Make pairs known, and find what is stored of them."""
+
+        def find() -> Remembered:
+            with transaction(self._engine) as db:
+                ids = pairs.ensure_pairs(db, exchange, instruments, self._now())
+            wanted = {one.symbol: ids[one.symbol] for one in instruments}
+            since_ms = now_ms - KEPT_MS - MINUTE_MS
+            with reading(self._engine) as db:
+                flows = {name: flow.newest(db, pair_id, "1m") for name, pair_id in wanted.items()}
+                rows = {
+                    name: open_interest.read(db, pair_id, "1m", since_ms=since_ms) for name, pair_id in wanted.items()
+                }
+                last = {name: open_interest.newest(db, pair_id) for name, pair_id in wanted.items() if not rows[name]}
+            minute = open_of(now_ms, "1m")
+            return Remembered(
+                wanted,
+                {name: row for name, row in flows.items() if row and row.open_time >= minute - MINUTE_MS},
+                {
+                    name: OpenInterestState(
+                        tuple(
+                            (row.open_time, row.quantity) for row in found or [row for row in [last.get(name)] if row]
+                        )
+                    )
+                    for name, found in rows.items()
+                },
+            )
+
+        return await self._apart(find)
+
+    async def missing(self, pair_id: int, timeframe: str, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """Where candles are missing: each gap's first open time, and where it ends."""
+
+        def find() -> list[tuple[int, int]]:
+            with reading(self._engine) as db:
+                return klines.missing(db, pair_id, timeframe, start_ms, end_ms)
+
+        return await self._apart(find)
+
+    async def newest_funding(self, pair_id: int) -> int | None:
+        """When the newest stored rate was settled."""
+
+        def find() -> int | None:
+            with reading(self._engine) as db:
+                row = funding.newest(db, pair_id)
+                return None if row is None else row.time_ms
+
+        return await self._apart(find)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
