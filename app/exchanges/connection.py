@@ -108,6 +108,7 @@ class Connection:
         self._host = urllib.parse.urlsplit(session.url).netloc
         self._state: Literal["connecting", "open", "waiting", "stopped"] = "connecting"
         self._link: _Link | None = None
+        self._links: set[_Link] = set()  # two while a planned successor proves itself
         self._failures = 0
         self._opened = 0
         self._planned = 0
@@ -142,19 +143,16 @@ class Connection:
 
     async def run(self) -> None:
         """Stay connected until cancelled. Raises only what the sink raised, and Misconfigured for an address that is none."""
-        link: _Link | None = None
         try:
             while True:
-                link = await self._until_open()
-                self._changed(True)
-                while successor := await self._stay(link):
-                    link = successor
-                self._changed(False)
+                link: _Link | None = await self._until_open()
+                while link:
+                    link = await self._stay(link)
         finally:
             self._state = "stopped"
             self._link = None
-            if link:
-                await link.end()
+            for one in tuple(self._links):
+                await one.end()
 
     async def _until_open(self) -> "_Link":
         while True:
@@ -166,6 +164,8 @@ class Connection:
                 try:
                     return await self._open()
                 except Unavailable as error:
+                    if self._broken:
+                        raise self._broken from error
                     self._note = str(error)
                     told_s = error.retry_after_s if isinstance(error, RateLimited) else 0.0
                 self._failures += 1
@@ -207,14 +207,17 @@ class Connection:
             raise Unavailable(f"cannot connect: {str(error) or type(error).__name__}") from error
         assert isinstance(link, _Link)  # noqa: S101 - for the type checker: what _make_link made
         self._link = link
-        self._opened += 1
-        self._opened_ms = self._now_ms()
-        self._state = "open"
         link.watch()
         return link
 
     def _make_link(self, protocol: ClientProtocol, **settings: Any) -> "_Link":
-        return _Link(protocol, self, **settings)
+        link = _Link(protocol, self, **settings)
+        self._links.add(link)
+        return link
+
+    def gone(self, link: "_Link") -> None:
+        """It is closed, or was never open."""
+        self._links.discard(link)
 
     def _refusal(self, error: InvalidStatus) -> Unavailable:
         status, headers = error.response.status_code, error.response.headers
@@ -251,14 +254,26 @@ class Connection:
             raise self._broken
         self._note = link.why_it_ended()
         self._link = None
+        self._state = "waiting"
+        self._changed(False)
         self._failures = 1 if time.monotonic() - began_s >= self._pace.healthy_s else self._failures + 1
         await self._pause()
         return None
 
     def opening(self) -> list[str]:
-        """The handshake is done: what to say. Nothing that the exchange says was read yet."""
+        """The handshake is done: what to say. Nothing that the exchange says was handled yet."""
+        self._opened += 1
+        self._opened_ms = self._now_ms()
         self._unreadable_in_a_row = 0
+        if self._state != "open":  # else it is a planned successor
+            self._state = "open"
+            self._changed(True)
         return self.session.opening()
+
+    def broken(self, link: "_Link", error: Exception) -> None:
+        """One of ours failed: end the connection, and let ``run`` raise it."""
+        self._broken = self._broken or error
+        link.drop(f"we failed: {error!r}")
 
     def handle(self, link: "_Link", batch: list[str | bytes]) -> None:
         """What one read of the socket brought."""
@@ -282,8 +297,7 @@ class Connection:
             try:
                 self._sink(events)
             except Exception as error:  # noqa: BLE001 - it ends the connection, and ``run`` raises it
-                self._broken = error
-                link.drop(f"the sink failed: {error!r}")
+                self.broken(link, error)
         self._answer(link)
 
     def _answer(self, link: "_Link") -> None:
@@ -330,7 +344,10 @@ class _Link(ClientConnection):
         handshake = self.response is None
         super().process_event(event)
         if handshake and self.protocol.handshake_exc is None:
-            self._say_all(self._owner.opening())
+            try:
+                self._say_all(self._owner.opening())
+            except Exception as error:  # noqa: BLE001 - it ends the connection, and ``run`` raises it
+                self._owner.broken(self, error)
 
     def data_received(self, data: bytes) -> None:
         """Handle all messages that one read brought."""
@@ -344,6 +361,7 @@ class _Link(ClientConnection):
         """Stop the clock."""
         if self._timer:
             self._timer.cancel()
+        self._owner.gone(self)
         super().connection_lost(exc)
 
     def _add_part(self, frame: Frame) -> None:
