@@ -211,12 +211,14 @@ class Connection:
         return link
 
     def _make_link(self, protocol: ClientProtocol, **settings: Any) -> "_Link":
-        link = _Link(protocol, self, **settings)
+        return _Link(protocol, self, **settings)
+
+    def came(self, link: "_Link") -> None:
+        """Its socket is open."""
         self._links.add(link)
-        return link
 
     def gone(self, link: "_Link") -> None:
-        """It is closed, or was never open."""
+        """Its socket is closed."""
         self._links.discard(link)
 
     def _refusal(self, error: InvalidStatus) -> Unavailable:
@@ -356,6 +358,11 @@ class _Link(ClientConnection):
             self._last_s = time.monotonic()
             batch, self._batch = self._batch, []
             self._owner.handle(self, batch)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it in."""
+        super().connection_made(transport)
+        self._owner.came(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
