@@ -1,7 +1,7 @@
 """What the handlers may use: open handles, places and the clock, made once in ``api/serving.py`` or by a test."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -9,12 +9,16 @@ from typing import Protocol, TypeVar
 from redis import Redis
 from sqlalchemy import Engine
 
+from api.feed_rates import FeedRates
+from api.hub import Hub
 from app.cache.bell import Bell
 from app.domain.fleet import ProcessSpec
 from app.host.metrics import Metrics
 from app.host.probes import HostSample
 from app.host.supervisor import Supervisor
 from app.settings import Settings
+from app.usecases.look_up import LookUp
+from app.usecases.read_market import MarketReader
 
 T = TypeVar("T")
 
@@ -39,6 +43,9 @@ class Deps:
     engine: Engine
     redis: Redis
     bell: Bell
+    look_up: LookUp
+    market: MarketReader
+    hub: Hub
     supervisor: Supervisor
     specs: tuple[ProcessSpec, ...]
     metrics: Metrics
@@ -49,4 +56,5 @@ class Deps:
     host: Callable[[], HostSample]
     draining: Callable[[], bool]
     apart: Apart = here
+    feed_rates: FeedRates = field(default_factory=FeedRates)
     patience_s: float = 3.0  # how long a request waits for a process to do as wished, before it answers 202

@@ -1,4 +1,4 @@
-"""The one shape of every JSON answer: ``{success, data | error, timestamp}``."""
+"""The one shape of every JSON answer: ``{success, data | error, simulated, timestamp}``."""
 
 from datetime import datetime
 from typing import Any
@@ -9,13 +9,14 @@ from api.errors import ErrorBody
 from api.routes.route import Answer
 
 
-def encode(at: datetime, *, data: Answer | None = None, error: ErrorBody | None = None) -> bytes:
-    """Write an answer. ``at`` carries the offset of the people's clock."""
+def encode(at: datetime, *, simulated: bool, data: Answer | None = None, error: ErrorBody | None = None) -> bytes:
+    """Write an answer. ``at`` carries the offset of the people's clock; ``simulated`` says that the market is a demo's."""
     tree: dict[str, Any] = {"success": error is None}
     if data is not None:
         tree["data"] = data
     if error is not None:
         tree["error"] = error
+    tree["simulated"] = simulated
     tree["timestamp"] = at.isoformat(timespec="milliseconds")
     return msgspec.json.encode(tree)
 
@@ -28,6 +29,7 @@ def schema(*, data: str | None = None, error: str | None = None) -> dict[str, An
     properties = {
         "success": {"const": error is None},
         **parts,
+        "simulated": {"type": "boolean", "description": "Whether the market is the demo exchange's, not a real one."},
         "timestamp": {"type": "string", "format": "date-time", "description": "With the offset of clock.timezone."},
     }
     return {"type": "object", "properties": properties, "required": list(properties)}

@@ -11,12 +11,15 @@ from flask import Flask, Response, g, request
 from api import door, envelope
 from api.deps import Deps
 from api.errors import problem
-from api.routes.route import JSON, Answer, AnyRoute, Call, File
+from api.hub import nothing_to_cut
+from api.routes.route import JSON, Answer, AnyRoute, Call, File, Stream
 from api.routes.table import ROUTES
 from app.errors import FlotillaError
 from app.host.logs import trace_id
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+CUT = "flotilla.cut"  # where our server leaves what cuts the request's connection off
+SIMULATED = "X-Flotilla-Simulated"
 UNMATCHED = "(no such path)"
 HEADERS = (
     (
@@ -41,7 +44,7 @@ def create_app(deps: Deps, routes: Sequence[AnyRoute] = ROUTES) -> Flask:
     shell = _Shell(deps, routes)
     for route in routes:
         app.add_url_rule(
-            re.sub(r"{(\w+)}", r"<\1>", route.path),
+            rule_of(route.path),
             endpoint=route.name,
             view_func=shell.view(route),
             methods=[route.method],
@@ -54,12 +57,19 @@ def create_app(deps: Deps, routes: Sequence[AnyRoute] = ROUTES) -> Flask:
     return app
 
 
+def rule_of(path: str) -> str:
+    """A path in Flask's words. A symbol may hold a slash, which arrives as such even where it was sent as %2F."""
+    return re.sub(r"{(\w+)}", lambda found: f"<{'path:' * (found[1] == 'symbol')}{found[1]}>", path)
+
+
 class _Shell:
     """What happens around every handler."""
 
     def __init__(self, deps: Deps, routes: Sequence[AnyRoute]) -> None:
         self._deps = deps
         self._zone = ZoneInfo(deps.settings.clock.timezone)
+        self._simulated = deps.settings.simulated
+        self._said = "true" if self._simulated else "false"
         self._paths = sorted({route.path for route in routes})
         self._by_name = {route.name: route for route in routes}
 
@@ -69,12 +79,16 @@ class _Shell:
         def answer(**in_path: str) -> Response:
             asked = door.read(route, request, in_path)
             now = self._deps.now()
-            reply = route.handler(Call(self._deps, asked, now, g.trace_id))
+            last_event_id = request.headers.get("Last-Event-ID")
+            reply = route.handler(Call(self._deps, asked, now, g.trace_id, last_event_id=last_event_id))
             if reply.error is not None:
                 return self.tell(reply.error, reply.data)
             if isinstance(reply.data, File):
                 return Response(reply.data.body, reply.status, content_type=route.media)
-            body = envelope.encode(now.astimezone(self._zone), data=reply.data)
+            if isinstance(reply.data, Stream):
+                pieces = reply.data.pieces(request.environ.get(CUT, nothing_to_cut))
+                return Response(pieces, reply.status, headers={"X-Accel-Buffering": "no"}, content_type=route.media)
+            body = envelope.encode(now.astimezone(self._zone), simulated=self._simulated, data=reply.data)
             return Response(body, reply.status, content_type=JSON)
 
         return answer
@@ -93,7 +107,7 @@ class _Shell:
         """Answer with an error."""
         found = problem(error, method=request.method, path=request.path, paths=self._paths)
         now = self._deps.now().astimezone(self._zone)
-        body = envelope.encode(now, data=data, error=found.body(g.trace_id))
+        body = envelope.encode(now, simulated=self._simulated, data=data, error=found.body(g.trace_id))
         return Response(body, found.status, headers=dict(found.headers), content_type=JSON)
 
     def arrive(self) -> None:
@@ -115,7 +129,7 @@ class _Shell:
         if route is None or not route.quiet:
             extra = {"ms": round(took_s * 1000, 2), "path": request.path[:200]}
             _log.info("%s %s %d", method, shown, status, extra=extra)
-        response.headers.extend((*HEADERS, ("X-Trace-Id", g.trace_id)))
+        response.headers.extend((*HEADERS, ("X-Trace-Id", g.trace_id), (SIMULATED, self._said)))
         return response
 
     def forget(self, _error: BaseException | None) -> None:

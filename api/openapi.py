@@ -7,7 +7,7 @@ import msgspec
 
 from api import door, envelope
 from api.errors import ErrorBody, Problem, status_of
-from api.routes.route import JSON, AnyRoute, File
+from api.routes.route import JSON, RAW, AnyRoute
 from app.errors import Conflict, FlotillaError, InvalidInput, LimitExceeded, NotFound, Refused, Unavailable
 
 _REF = "#/components/schemas/{name}"
@@ -18,12 +18,16 @@ TAGS = {
     "system": "The system as a whole.",
     "tasks": "Work that takes longer than a request.",
     "control": "Single processes.",
+    "symbols": "Which pairs are watched.",
+    "market": "What the market says: prices, candles, books, funding, open interest, and all of it as a stream.",
+    "qingxi": "Collecting and cleaning: what the collectors do, and how good their data are.",
     "pages": "Pages for people, and this document.",
 }
 _INTRO = (
-    "Every JSON answer is `{success, data, timestamp}`; an error has `error` in place of `data`: a `code` and `type` that "
-    "never change, a `message` that says what is wrong, `what_to_do`, and the `trace_id` that finds the request in the "
-    "logs. Send `traceparent` (W3C) or `X-Trace-Id` to choose that id; `X-Trace-Id` of the answer repeats it. "
+    "Every JSON answer is `{success, data, simulated, timestamp}`; an error has `error` in place of `data`: a `code` and "
+    "`type` that never change, a `message` that says what is wrong, `what_to_do`, and the `trace_id` that finds the request "
+    "in the logs. `simulated`, like the header `X-Flotilla-Simulated`, says whether the market is the demo exchange's. "
+    "Send `traceparent` (W3C) or `X-Trace-Id` to choose that id; `X-Trace-Id` of the answer repeats it. "
     "Unknown paths (404) and wrong methods (405) are told in the same shape. "
     "Until there are accounts, only requests under a loopback address are answered."
 )
@@ -42,8 +46,8 @@ _ERRORS: dict[int, tuple[str, FlotillaError]] = {
 
 def document(routes: Sequence[AnyRoute], version: str) -> dict[str, Any]:
     """Describe every route."""
-    answers = [route.answer for route in routes if route.answer is not File]
-    bodies = [route.asks for route in routes if _has_body(route)]
+    answers = [route.answer for route in routes if route.answer not in RAW]
+    bodies = [route.asks for route in routes if _has_body(route) and "$ref" in _body_schema(route)]
     _, schemas = msgspec.json.schema_components([ErrorBody, *answers, *bodies], ref_template=_REF)
     schemas["Error"] = envelope.schema(error="ErrorBody")
     paths: dict[str, dict[str, Any]] = {}
@@ -72,7 +76,7 @@ def document(routes: Sequence[AnyRoute], version: str) -> dict[str, Any]:
 def errors_of(route: AnyRoute) -> list[int]:
     """The error statuses that this route may answer with."""
     found = {403, 500, *(status_of(kind) for kind in route.raises)}
-    if route.method == "POST":
+    if route.writes:
         found |= {400, 413, 415}
     if door.fields(route):
         found.add(400)
@@ -98,11 +102,11 @@ def _operation(route: AnyRoute) -> dict[str, Any]:
 
 
 def _parameters(route: AnyRoute) -> list[dict[str, Any]]:
-    required = {field.encode_name for field in msgspec.structs.fields(route.asks) if field.required}
+    required = _required(route)
     made = []
     for name, schema in door.fields(route).items():
         in_path = f"{{{name}}}" in route.path
-        if not in_path and route.method == "POST":
+        if not in_path and route.writes:
             continue
         place = {"name": name, "in": "path" if in_path else "query", "required": in_path or name in required}
         bare = _bare(schema)
@@ -122,20 +126,34 @@ def _bare(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_body(route: AnyRoute) -> bool:
-    return route.method == "POST" and any(f"{{{name}}}" not in route.path for name in door.fields(route))
+    return route.writes and any(f"{{{name}}}" not in route.path for name in door.fields(route))
 
 
 def _request_body(route: AnyRoute) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=route.asks.__name__)}}
+    content: dict[str, Any] = {"schema": _body_schema(route)}
     if route.asks_example is not None:
-        content["example"] = msgspec.to_builtins(route.asks_example)
-    required = any(field.required for field in msgspec.structs.fields(route.asks))
+        said = msgspec.to_builtins(route.asks_example)
+        content["example"] = {name: value for name, value in said.items() if f"{{{name}}}" not in route.path}
+    required = any(f"{{{name}}}" not in route.path for name in _required(route))
     return {"required": required, "content": {JSON: content}}
+
+
+def _body_schema(route: AnyRoute) -> dict[str, Any]:
+    """All of what may be asked, without what stands in the path already."""
+    fields = {name: schema for name, schema in door.fields(route).items() if f"{{{name}}}" not in route.path}
+    if len(fields) == len(door.fields(route)):
+        return {"$ref": _REF.format(name=route.asks.__name__)}
+    required = [name for name in fields if name in _required(route)]
+    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+
+
+def _required(route: AnyRoute) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(route.asks) if field.required}
 
 
 def _answer(route: AnyRoute, status: int) -> dict[str, Any]:
     headers = {"X-Trace-Id": {"$ref": "#/components/headers/X-Trace-Id"}}
-    if route.answer is File:
+    if route.answer in RAW:
         schema = {"type": "object"} if route.media == JSON else {"type": "string"}
         return {"description": route.summary, "headers": headers, "content": {route.media: {"schema": schema}}}
     failed = status >= 400
@@ -143,8 +161,11 @@ def _answer(route: AnyRoute, status: int) -> dict[str, Any]:
         "schema": envelope.schema(data=route.answer.__name__, error="ErrorBody" if failed else None)
     }
     if route.example is not None and not failed:
-        content["example"] = {"success": True, "data": msgspec.to_builtins(route.example), "timestamp": _AT}
-    said = {200: "Done.", 202: "Written down; it is being carried out."}.get(status, "It is not so; the data say why.")
+        data = msgspec.json.decode(msgspec.json.encode(route.example))
+        content["example"] = {"success": True, "data": data, "simulated": False, "timestamp": _AT}
+    said = {200: "Done.", 201: "It was made.", 202: "Written down; it is being carried out."}.get(
+        status, "It is not so; the data say why."
+    )
     return {"description": said, "headers": headers, "content": {JSON: content}}
 
 
@@ -156,6 +177,6 @@ def _error_response(status: int) -> dict[str, Any]:
         headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
     content = {
         "schema": {"$ref": "#/components/schemas/Error"},
-        "example": {"success": False, "error": body, "timestamp": _AT},
+        "example": {"success": False, "error": body, "simulated": False, "timestamp": _AT},
     }
     return {"description": said, "headers": headers, "content": {JSON: content}}

@@ -1,5 +1,6 @@
 """The life of main-app: serve, reconcile, prove that it serves, and drain. ``api/server.py`` starts it."""
 
+import contextlib
 import gc
 import http.client
 import logging
@@ -19,7 +20,7 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from api.deps import Deps, T
-from api.main import create_app
+from api.main import CUT, create_app
 from api.parts import open_deps
 from app.errors import FlotillaError
 from app.host import lifecycle
@@ -45,6 +46,7 @@ def run() -> None:
     deps = replace(open_deps(settings, draining=life.draining.is_set), apart=_in_a_thread)
     server = Server((settings.api.host, settings.api.port), create_app(deps), connections=_room_for_connections())
     server.start()
+    deps.hub.start()
     _log.info("serving at %s", settings.address)
     sys.setswitchinterval(0.001)  # a thread that reads long logs hands over five times as often as by default
     gc.freeze()  # what is loaded now stays: the collector need not walk it again
@@ -53,6 +55,7 @@ def run() -> None:
     while not life.draining.is_set() and not any(loop.dead for loop in loops):
         gevent.sleep(0.1)
     broken = not life.draining.is_set()  # a loop ended by an error that nobody foresaw: supervisord starts us afresh
+    deps.hub.end()  # streams never end by themselves
     server.drain(DRAIN_S)
     gevent.killall(loops)
     deps.bell.close()
@@ -107,6 +110,15 @@ class _Connection(WSGIHandler):  # type: ignore[misc]  # likewise
         # pywsgi writes the head and the body apart: without this the body waits 40 ms for the head to be acknowledged.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().__init__(sock, address, server)
+
+    def get_environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environ()
+        environ[CUT] = self._cut
+        return environ
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # it may be gone already
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def handle_one_response(self) -> None:
         self.server.in_flight += 1

@@ -1,6 +1,6 @@
 """What a route is: a value that says everything about one method of one path. The documentation is made from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -31,6 +31,14 @@ class File(Answer, frozen=True):
     body: bytes
 
 
+class Stream(Answer, frozen=True):
+    """An answer that goes on for as long as both sides want. ``pieces`` is given what cuts the connection off."""
+
+    pieces: Callable[[Callable[[], None]], Iterator[bytes]]
+
+
+RAW = (File, Stream)  # sent without the envelope
+
 AsksT = TypeVar("AsksT", bound=Asks)
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
@@ -44,6 +52,7 @@ class Call(Generic[AsksT]):
     now: datetime
     trace_id: str
     actor: str = "api"
+    last_event_id: str | None = None  # of a client that comes back to a stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Reply(Generic[AnswerT]):
 class Route(Generic[AsksT, AnswerT]):
     """One method of one path. ``statuses`` are those that carry ``answer``; ``raises`` are the errors to expect."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Callable[[Call[AsksT]], Reply[AnswerT]]
     tag: str
@@ -72,6 +81,11 @@ class Route(Generic[AsksT, AnswerT]):
     asks_example: AsksT | None = None
     example: AnswerT | None = None
     quiet: bool = False  # asked every few seconds by a machine: not worth a line in the log
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes something: then its fields come from a JSON body, else from the query."""
+        return self.method != "GET"
 
     @property
     def name(self) -> str:

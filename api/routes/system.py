@@ -144,7 +144,7 @@ def status(call: Call[Nothing]) -> Reply[Status]:
     except FlotillaError as error:
         problems.append(told(error))
     host = deps.host()
-    running, up_s = _uptime(reports)
+    running, up_s = _uptime([report for report in reports if report.name not in deps.settings.unneeded])
     return Reply(
         Status(
             is_running=running,
@@ -207,7 +207,8 @@ def version() -> str:
 
 
 def _work(call: Call[Any]) -> list[str]:
-    return [spec.name for spec in call.deps.specs if spec.role == "work"]
+    idle = call.deps.settings.unneeded
+    return [spec.name for spec in call.deps.specs if spec.role == "work" and spec.name not in idle]
 
 
 def _uptime(reports: Sequence[ProcessReport]) -> tuple[bool | None, float | None]:

@@ -1,6 +1,6 @@
 """Every route there is. The application, the documentation and its tests all read this."""
 
-from api.routes import control, health, pages, system, tasks
+from api.routes import control, health, market, pages, push, qingxi, symbols, system, tasks
 from api.routes.route import AnyRoute
 
 ROUTES: tuple[AnyRoute, ...] = (
@@ -8,5 +8,9 @@ ROUTES: tuple[AnyRoute, ...] = (
     *system.ROUTES,
     *tasks.ROUTES,
     *control.ROUTES,
+    *symbols.ROUTES,
+    *market.ROUTES,
+    *push.ROUTES,
+    *qingxi.ROUTES,
     *pages.ROUTES,
 )

@@ -44,6 +44,12 @@ HELP = {
     "flotilla_process_memory_bytes": "Memory of the process and its children, shared pages counted once (PSS).",
     "flotilla_process_restarts": "Restarts of the process under the present supervisord.",
     "flotilla_process_threads": "Threads of the process.",
+    "flotilla_push_clients": "Open push streams.",
+    "flotilla_push_dropped_total": "Push streams cut off because their client did not keep up.",
+    "flotilla_push_heard_total": "Messages heard from the market's feed and handed on.",
+    "flotilla_push_refused_total": "Push streams refused because as many were open as there may be.",
+    "flotilla_push_sent_total": "Messages handed to clients: one message to ten clients counts ten.",
+    "flotilla_push_unreadable_total": "Published messages that could not be read.",
     "flotilla_queue_length": "Messages that wait in a queue of the broker; NaN while it is away.",
     "flotilla_reconcile_failures_total": "Passes of the reconciler that found supervisord or the database away.",
     "flotilla_reconcile_seconds": "Time that one pass of the reconciler takes.",
@@ -100,7 +106,7 @@ class Metrics:
         self._values: dict[str, dict[_Labels, float]] = {}
         self._buckets: dict[str, dict[_Labels, list[int]]] = {}
 
-    def count(self, name: str, value: float = 1, **labels: object) -> None:
+    def count(self, name: str, value: float = 1, /, **labels: object) -> None:
         """Add to a counter; its name ends in ``_total``."""
         with self._lock:
             series, key = self._series(name, "counter", labels)

@@ -17,8 +17,14 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from api.deps import Deps
+from api.hub import Hub
 from api.main import create_app
 from app.cache.bell import Bell
+from app.cache.layered import NEAR_S, LayeredCache
+from app.cache.market import MarketCache
+from app.cache.memory import MemoryCache
+from app.cache.pubsub import Listener
+from app.cache.redis import RedisCache
 from app.errors import FlotillaError
 from app.host.fleet_file import read_fleet
 from app.host.metrics import Metrics
@@ -27,8 +33,10 @@ from app.host.supervisor import Supervisor
 from app.settings import ROOT, load
 from app.storage import processes
 from app.storage.database import reading
+from app.usecases.look_up import LookUp
+from app.usecases.read_market import MarketReader
 from app.usecases.reconcile_fleet import reconcile
-from tests.builders import NOW, wait_for
+from tests.builders import NOW, Valkey, wait_for
 
 HERE = Path(__file__).parent
 # name: role. The first three carry names that the API treats in a way of their own.
@@ -127,15 +135,23 @@ def make_deps(folder: Path, engine: Engine, redis_url: str, supervisor: Supervis
     settings = load({"FLOTILLA__STATE__DIR": str(folder), "FLOTILLA__CLOCK__TIMEZONE": "Asia/Shanghai"}, root=folder)
     bell = Bell(redis_url)
     stack.callback(bell.close)
+    metrics = Metrics()
+    far = RedisCache(redis_url)
+    stack.callback(far.close)
+    market = MarketReader(engine, MarketCache(redis_url))
+    stack.callback(market.close)
     probe = HostProbe(folder)
     return Deps(
         settings=settings,
         engine=engine,
         redis=stack.enter_context(Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1)),
         bell=bell,
+        look_up=LookUp(engine, LayeredCache(MemoryCache(longest_s=NEAR_S), far)),
+        market=market,
+        hub=Hub(lambda: Listener(redis_url), metrics=metrics, simulated=settings.simulated, started_ms=1),
         supervisor=supervisor,
         specs=read_fleet(ROOT / "supervisord.conf"),
-        metrics=Metrics(),
+        metrics=metrics,
         run_dir=folder / "run",
         log_dir=folder / "log",
         notices_dir=folder / "notices",
@@ -153,6 +169,15 @@ def deps(tmp_path: Path, sqlite_engine: Engine, valkey_url: str) -> Iterator[Dep
         (tmp_path / name).mkdir()
     with ExitStack() as stack:
         yield make_deps(tmp_path, sqlite_engine, valkey_url, Supervisor(tmp_path / "run" / "supervisor.sock"), stack)
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A Valkey that a test may break."""
+    server = Valkey(tmp_path)
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture

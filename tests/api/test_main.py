@@ -5,6 +5,7 @@ import json
 import logging
 from dataclasses import replace
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 
@@ -15,6 +16,7 @@ from api.routes.table import ROUTES
 from app.errors import NotFound
 from app.host import logs
 from app.host.metrics import Snapshots, exposition
+from app.settings import Feed
 
 
 class Echo(Answer, frozen=True):
@@ -49,7 +51,12 @@ def log_lines():
 def test_an_answer_is_data_in_an_envelope_with_the_offset_of_the_peoples_clock(client: FlaskClient):
     body = client.get("/health/live").get_json()
 
-    assert body == {"success": True, "data": {"status": "alive"}, "timestamp": "2026-11-21T13:00:00.123+08:00"}
+    assert body == {
+        "success": True,
+        "data": {"status": "alive"},
+        "simulated": True,
+        "timestamp": "2026-11-21T13:00:00.123+08:00",
+    }
 
 
 def test_an_error_is_an_error_in_the_same_envelope(client: FlaskClient):
@@ -65,6 +72,7 @@ def test_an_error_is_an_error_in_the_same_envelope(client: FlaskClient):
             "what_to_do": "GET /api/system/tasks lists them.",
             "trace_id": "t-1",
         },
+        "simulated": True,
         "timestamp": "2026-11-21T13:00:00.123+08:00",
     }
 
@@ -173,3 +181,15 @@ def test_the_clock_that_handlers_see_is_the_one_that_was_given(deps: Deps):
     create_app(replace(deps, now=lambda: later), (probe("/look", look),)).test_client().get("/look")
 
     assert seen == [later]
+
+
+def test_every_answer_says_whether_the_market_is_simulated(deps: Deps):
+    live = replace(deps, settings=msgspec.structs.replace(deps.settings, feed=Feed(exchanges=("binance",))))
+
+    for path in ("/health/live", "/nothing", "/"):
+        answer = create_app(deps).test_client().get(path)
+        assert answer.headers["X-Flotilla-Simulated"] == "true"
+        assert path == "/" or answer.get_json()["simulated"] is True
+        answer = create_app(live).test_client().get(path)
+        assert answer.headers["X-Flotilla-Simulated"] == "false"
+        assert path == "/" or answer.get_json()["simulated"] is False
