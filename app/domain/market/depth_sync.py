@@ -134,6 +134,9 @@ class DepthSync:
         """What may be applied now, oldest first."""
         if depth.snapshot:
             return self._receive_snapshot(depth)
+        if depth.first_id is not None and depth.first_id > depth.last_id:
+            self.distrust()  # it ends before it begins: what it was part of is damaged, whatever the next one says
+            return []
         if self.last_id is None:
             self._hold(depth)
             self.wants_snapshot = True
