@@ -166,12 +166,13 @@ class Market:
             for symbol in self._listings["binance"]
         }
         self._markets: _Kept[tuple[int, int], Path] = _Kept(16)
-        self._coins: _Kept[tuple[str, int], Path] = _Kept(64)
+        self._coins: _Kept[tuple[str, int], Path] = _Kept(1_200)
         self._legs: _Kept[tuple[Venue, str, int], Legs] = _Kept(2_500)
         self._minutes: _Kept[tuple[Venue, str, int], MinuteTrades] = _Kept(4_000)
         self._orders: _Kept[tuple[Venue, str, int], tuple[Order, ...]] = _Kept(500)
         self._sums: _Kept[tuple[Venue, str, int], Ints] = _Kept(20_000)
         self._days: _Kept[tuple[Venue, str, int], Ints] = _Kept(2_500)
+        self._interests: _Kept[tuple[Venue, str, int], DemoOpenInterest] = _Kept(2_500)
         self._shapes: _Kept[tuple[Venue, str], depth.Shape] = _Kept(2_000)
 
     def instruments(self, venue: Venue) -> tuple[DemoInstrument, ...]:
@@ -434,7 +435,7 @@ class Market:
         """Of a perpetual."""
         listing = self._perpetual(venue, symbol)
         minute = (time_ms - LISTED_MS) // MINUTE_MS
-        return self._open_interest(listing, np.array([minute]))[0]
+        return self._interests.get((venue, symbol, minute), lambda: self._open_interest(listing, np.array([minute]))[0])
 
     def open_interest_history(
         self, venue: Venue, symbol: str, period: str, start_ms: int, count: int, now_ms: int | None = None
@@ -584,7 +585,7 @@ class Market:
         )
 
     def _shift_label(self, listing: Listing, shift: plants.Shift) -> Label:
-        """The plateau alone: the price takes a leg to come there and a leg to leave."""
+        """The plateau alone: the price takes a leg to come there (from ``leaves_ms``) and a leg to go back."""
         start = flow.knot_ms(self.seed, shift.first)
         end = flow.knot_ms(self.seed, shift.first + shift.knots - 1)
         legs = self._block(listing, shift.first // BLOCK_KNOTS)
@@ -593,7 +594,12 @@ class Market:
         traded = listing.quantity(int(2 * legs.half[at : at + shift.knots - 1].astype(np.int64).sum()))
         price = listing.price(ticks)
         dollars = price
-        details: dict[str, float | str] = {"off_percent": 100 * shift.share, "fair_price": price / (1 + shift.share)}
+        details: dict[str, float | str] = {
+            "off_percent": 100 * shift.share,
+            "fair_price": price / (1 + shift.share),
+            "leaves_ms": flow.knot_ms(self.seed, shift.first - 1) + LISTED_MS,
+            "back_ms": flow.knot_ms(self.seed, shift.first + shift.knots) + LISTED_MS,
+        }
         if listing.over is not None:
             details["over"] = f"{listing.over.name}/USDT"
             dollars *= float(np.exp(self._coin(listing.over, shift.first // BLOCK_KNOTS).level[at]))
