@@ -9,9 +9,9 @@ import pytest
 
 from app.domain.market.values import BookTop, Candle, Depth, Funding, Mark, OpenInterest, Ticker, Trade
 from app.errors import CorruptData, InvalidInput
-from app.exchanges.exchange import Instrument, RestCall
+from app.exchanges.exchange import Instrument
 from app.settings import ROOT
-from tests.app.exchanges.binance.wire import PERPETUAL, SPOT, binance
+from tests.app.exchanges.binance.wire import PERPETUAL, SPOT, binance, every_call
 
 NOW = 1700000000123
 MINUTE = 60_000
@@ -20,17 +20,6 @@ SINCE = 1699999980000
 
 def row(open_ms: int) -> list[Any]:
     return [open_ms, "1", "3", "0.5", "2", "10", open_ms + MINUTE - 1, "15", 9, "4", "6", "0"]
-
-
-def every_call() -> list[RestCall]:
-    """One of each kind."""
-    exchange, calls = binance(), list[RestCall | None]()
-    for symbol in (PERPETUAL, SPOT):
-        calls += [exchange.candles(symbol, "1m", SINCE, 500), exchange.book(symbol), exchange.trades(symbol)]
-        calls += [exchange.trades(symbol, from_id=5), exchange.poll("ticker", symbol), exchange.poll("top", symbol)]
-        calls += [exchange.funding(symbol, SINCE, 100), exchange.open_interest_history(symbol, SINCE, 12)]
-    calls += [exchange.poll("mark", PERPETUAL), exchange.poll("open_interest", PERPETUAL)]
-    return [call for call in [exchange.server_time(), *exchange.instruments(), *calls] if call is not None]
 
 
 def test_a_candle_is_closed_when_it_had_ended_before_the_answer_came():
