@@ -104,13 +104,15 @@ class Exchange(Protocol):
     name: str
     ccxt_id: str
     """The ccxt module that carries its REST calls."""
-    ccxt_urls: Mapping[str, Any]
-    """Put over ``urls["api"]`` of the ccxt object."""
     limits: Sequence[Limit]
     polled: frozenset[Channel]
     """Channels that have no stream here and are asked for by REST."""
     most_candles: int
     """In one answer."""
+
+    @property
+    def ccxt_urls(self) -> Mapping[str, Any]:
+        """Put over ``urls["api"]`` of the ccxt object."""
 
     def sessions(self, wanted: Sequence[Wanted]) -> list[Session]:
         """As few connections as the exchange allows. Raises InvalidInput for a symbol that it cannot have."""
