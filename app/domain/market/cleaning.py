@@ -70,11 +70,13 @@ class Known:
         if time_ms > self.trade_ms:
             self.trade_ms = time_ms
         self.trades += 1
-        if self.median_quote == 0.0:
+        median = self.median_quote
+        if median == 0.0:
             self.median_quote = quote
-        else:
-            step = 1.02 if self.trades > ENOUGH_TRADES else 1.2
-            self.median_quote = self.median_quote * step if quote > self.median_quote else self.median_quote / step
+        elif quote > median:
+            self.median_quote = median * (1.02 if self.trades > ENOUGH_TRADES else 1.2)
+        elif quote < median:
+            self.median_quote = median / (1.02 if self.trades > ENOUGH_TRADES else 1.2)
 
     @property
     def unit(self) -> float | None:
