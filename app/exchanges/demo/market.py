@@ -29,7 +29,7 @@ from app.exchanges.demo.flow import (
     MinuteTrades,
 )
 from app.exchanges.demo.instruments import LEGS, LISTED_MS, Coin, Listing
-from app.exchanges.demo.noise import Ints
+from app.exchanges.demo.noise import Floats, Ints
 from app.exchanges.demo.orders import BUCKET_MS, Order, orders
 from app.exchanges.demo.prices import BLOCK_KNOTS, BLOCK_MINUTES, Path
 from app.exchanges.demo.values import (
@@ -173,6 +173,8 @@ class Market:
         self._sums: _Kept[tuple[Venue, str, int], Ints] = _Kept(20_000)
         self._days: _Kept[tuple[Venue, str, int], Ints] = _Kept(2_500)
         self._interests: _Kept[tuple[Venue, str, int], DemoOpenInterest] = _Kept(2_500)
+        self._nodes: _Kept[tuple[str, int], float] = _Kept(8_000)
+        self._times: _Kept[int, Ints] = _Kept(16)
         self._shapes: _Kept[tuple[Venue, str], depth.Shape] = _Kept(2_000)
 
     def instruments(self, venue: Venue) -> tuple[DemoInstrument, ...]:
@@ -411,14 +413,14 @@ class Market:
     def _index(self, listing: Listing, at: int) -> tuple[float, float]:
         """Index and mark price: of what the path was a leg ago, so that none of the future shows."""
         minute = at // MINUTE_MS
-        knots = flow.time_knots(self.seed, minute)
+        knots = self._times.get(minute, lambda: flow.time_knots(self.seed, minute))
         leg = int(np.searchsorted(knots, at, side="right")) - 1
         part = (at - int(knots[leg])) / int(knots[leg + 1] - knots[leg])
         knot = minute * LEGS + leg - 1
         block, place = divmod(knot, BLOCK_KNOTS)
         level = self._coin(listing.coin, block).level
         price = float(np.exp(level[place] + (level[place + 1] - level[place]) * part))
-        above = float(prices.premium(self.seed, listing.coin, np.array([knot + part]))[0])
+        above = float(self._premium(listing.coin, np.array([knot + part]))[0])
         digits = listing.instrument.price_digits + 2
         return round(price, digits), round(price * float(np.exp(above)), digits)
 
@@ -427,9 +429,18 @@ class Market:
         step = FUNDING_MS // _SAMPLES
         known = min(_SAMPLES, (at - (number - 1) * FUNDING_MS) // step + 1)
         times = (number - 1) * FUNDING_MS + np.arange(known) * step
-        mean = float(prices.premium(self.seed, listing.coin, times / (MINUTE_MS / LEGS)).mean())
+        mean = float(self._premium(listing.coin, times / (MINUTE_MS / LEGS)).mean())
         jitter = 0.00001 * noise.one(noise.key(self.seed, "funding", listing.venue, listing.symbol), number)
         return round(min(0.003, max(-0.003, 0.00004 + 0.7 * mean + jitter)), 8)
+
+    def _premium(self, coin: Coin, knots: Floats) -> Floats:
+        """How far the perpetual stands above spot, at knots in order."""
+        first, last = int(knots[0] // BLOCK_KNOTS), int(knots[-1] // BLOCK_KNOTS)
+        nodes = [self._node(coin, block) for block in range(first, last + 2)]
+        return np.asarray(np.interp(knots / BLOCK_KNOTS, np.arange(first, last + 2), nodes), dtype=np.float64)
+
+    def _node(self, coin: Coin, block: int) -> float:
+        return self._nodes.get((coin.name, block), lambda: float(prices.premium_nodes(self.seed, coin, block, 1)[0]))
 
     def open_interest(self, venue: Venue, symbol: str, time_ms: int) -> DemoOpenInterest:
         """Of a perpetual."""

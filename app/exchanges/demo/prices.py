@@ -133,14 +133,6 @@ def premium_nodes(seed: int, coin: Coin, first: int, count: int) -> Floats:
     return np.asarray(0.0008 * np.tanh(0.7 * day) + 0.00012 * chance, dtype=np.float64)
 
 
-def premium(seed: int, coin: Coin, knots: Floats) -> Floats:
-    """The premium at any knots (whole or not), which must be in order."""
-    first = int(knots[0] // BLOCK_KNOTS)
-    last = int(knots[-1] // BLOCK_KNOTS)
-    nodes = premium_nodes(seed, coin, first, last - first + 2)
-    return np.asarray(np.interp(knots / BLOCK_KNOTS, np.arange(first, last + 2), nodes), dtype=np.float64)
-
-
 def offset(seed: int, listing: Listing, first: int, count: int) -> Floats:
     """How far a venue's price stands from the coin's, as a logarithm, at every knot of the blocks and one more."""
     start, knots = first * BLOCK_KNOTS, count * BLOCK_KNOTS + 1
