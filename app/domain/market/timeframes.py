@@ -29,7 +29,7 @@ _IN_MINUTES = {"m": 1, "h": 60, "d": 1440}
 
 def parse(text: str) -> str:
     """``15M``, ``15min``, ``Min15``, ``60m`` or ``1D`` as we write it. A month is not a timeframe, so ``1M`` is a minute."""
-    found = re.fullmatch(r"(\d{1,5})\s*([a-z]+)|([a-z]+)\s*(\d{1,5})", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,5})\s*([a-z]+)|([a-z]+)\s*([0-9]{1,5})", text.strip().lower())
     if found:
         count, unit = (found[1], found[2]) if found[1] else (found[4], found[3])
         if unit in _UNITS:
