@@ -1,29 +1,150 @@
-"""The process "market-feed": the only one that will talk to exchanges. It collects nothing yet and says so."""
+"""The process "market-feed": the only one that talks to exchanges. It collects what they say, checks it, stores it and tells it."""
 
 import asyncio
 import gc
+import logging
 import os
+import time
+from datetime import UTC, datetime
 
-from app.host import lifecycle
-from app.settings import load
+import msgspec
+import uvloop
 
-IDLE = "idle: no collector yet"
-_TURN_S = 1.0
+from app.cache.market import MarketCache
+from app.domain.market.market_clock import MarketClock
+from app.errors import FlotillaError
+from app.exchanges.connection import Connection
+from app.exchanges.demo.addresses import urls_for
+from app.exchanges.exchange import Session
+from app.exchanges.rest import Rest
+from app.exchanges.table import DEMO, EXCHANGES, make, venue_of
+from app.exchanges.throttle import Throttle
+from app.host import lifecycle, market_clock_file
+from app.host.metrics import Metrics
+from app.notify import outbox
+from app.notify.outbox import Notice
+from app.settings import Settings, load
+from app.storage.database import open_engine
+from app.usecases.collect import Changed, Collector, Sink
+from app.usecases.feed import Feed, Handles, Scope, Source
+from app.usecases.ingest import Pipeline
+from app.usecases.market_shelf import Shelf
+
+DEMO_VENUES = tuple(EXCHANGES)
+_TURN_S = 0.5
+_log = logging.getLogger(__name__)
 
 
-async def idle(life: lifecycle.Life) -> None:
-    """Turn the loop until asked to drain; each turn is the heartbeat, so a blocked loop is seen."""
-    while not life.draining.is_set():
-        life.beat(IDLE)
-        await asyncio.sleep(_TURN_S)
+def exchanges_of(settings: Settings) -> tuple[str, ...]:
+    """The exchanges that are collected from, as they are stored. The demo stands for its three venues."""
+    if settings.simulated:
+        return tuple(DEMO + venue for venue in DEMO_VENUES)
+    return settings.feed.exchanges
+
+
+def addresses(settings: Settings, name: str) -> dict[str, str]:
+    """Where an exchange is: its section of the settings, or the demo exchange."""
+    venue = venue_of(name)
+    if settings.simulated:
+        return urls_for(settings.demo.port)[venue]
+    section = getattr(settings, venue, None)
+    return {} if section is None else msgspec.structs.asdict(section)
+
+
+def real_ms() -> int:
+    """Our clock."""
+    return time.time_ns() // 1_000_000
+
+
+def market_clock(settings: Settings) -> MarketClock:
+    """The market's clock: the demo exchange's, or ours."""
+    clock = market_clock_file.read(market_clock_file.path_in(settings.state_dir)) if settings.simulated else None
+    return clock or MarketClock(0, 0, 1.0)
+
+
+class Sources:
+    """Makes collectors: the parts list of each."""
+
+    def __init__(self, settings: Settings, clock: MarketClock) -> None:
+        self._settings, self._clock = settings, clock
+
+    def now_ms(self) -> int:
+        """The market's time."""
+        return self._clock.now_ms(real_ms())
+
+    def of(self, name: str) -> Source:
+        """How one exchange is collected from."""
+
+        def collector(pipeline: Pipeline, shelf: Shelf) -> Collector:
+            exchange = make(name, addresses(self._settings, name))
+            throttle = Throttle(name, exchange.limits, self._settings.state_dir / "bans", real_ms)
+            rest = Rest(exchange, throttle, now_ms=self.now_ms)
+
+            def connect(session: Session, sink: Sink, changed: Changed) -> Connection:
+                return Connection(session, sink, now_ms=self.now_ms, changed=changed, bans=throttle.bans)
+
+            return Collector(
+                name, exchange, rest, pipeline, shelf, now_ms=self.now_ms, connect=connect, speed=self._clock.speed
+            )
+
+        return Source(name, f"{name} {'(simulated)' if self._settings.simulated else '(live)'}", collector)
+
+
+async def collect(life: lifecycle.Life, settings: Settings) -> None:
+    """Collect until asked to drain. The turns of this loop are the heartbeat, so a loop that something blocks is seen."""
+    clock = market_clock(settings)
+    sources = Sources(settings, clock)
+    engine = open_engine(settings.database_url, pool_size=max(3, settings.database.pool_size))
+    cache = MarketCache(settings.redis_url)
+    handles = Handles(
+        engine=engine,
+        cache=cache,
+        metrics=Metrics(),
+        run_dir=settings.run_dir,
+        now=lambda: datetime.now(UTC),
+        market_ms=sources.now_ms,
+        alarm=lambda notice_id, text: _alarm(settings, notice_id, text),
+    )
+    scope = Scope(settings.feed.symbols, settings.feed.spot_symbols, settings.feed.books, settings.simulated)
+    feed = Feed(
+        [sources.of(name) for name in exchanges_of(settings)],
+        scope,
+        handles,
+        flush_s=settings.feed.flush_ms / 1000,
+        most_waiting=settings.feed.keep_waiting,
+    )
+    work = asyncio.create_task(feed.run())
+    try:
+        while not life.draining.is_set() and not work.done():
+            life.beat(feed.last_work())
+            await asyncio.sleep(_TURN_S)
+    finally:
+        work.cancel()
+        try:
+            await work
+        except asyncio.CancelledError:
+            pass
+        finally:
+            cache.close()
+            engine.dispose()
+
+
+def _alarm(settings: Settings, notice_id: str, text: str) -> None:
+    """Tell a person, by a file of the outbox, which needs neither database nor broker."""
+    try:
+        outbox.post(
+            settings.state_dir / "notices", Notice(notice_id, datetime.now(UTC), "critical", "market-feed", text)
+        )
+    except (OSError, FlotillaError) as error:
+        _log.error("%s (and nobody can be told: %s)", text, error)
 
 
 def main() -> None:
-    """Idle honestly."""
+    """Read the settings and collect."""
     settings = load(os.environ)
     life = lifecycle.begin("market-feed", settings.run_dir, level=settings.log.level)
     gc.freeze()
-    asyncio.run(idle(life))
+    uvloop.run(collect(life, settings))
 
 
 if __name__ == "__main__":

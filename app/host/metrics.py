@@ -27,6 +27,15 @@ HELP = {
     "flotilla_cache_reads_total": "Reads of the cache, by layer and result (hit, miss, trouble).",
     "flotilla_database_up": "1 while the database answers.",
     "flotilla_disk_free_bytes": "Free space on the disk of the state folder.",
+    "flotilla_feed_budget_used_ratio": "Share of a rate limit of an exchange that is spent, from 0 to 1.",
+    "flotilla_feed_collector_up": "1 while an exchange's data come.",
+    "flotilla_feed_faults_total": "What was wrong with an exchange's messages, by what it was.",
+    "flotilla_feed_messages_total": "Values that an exchange said, by channel.",
+    "flotilla_feed_quality_score": "How good an exchange's data are, from 0 to 100.",
+    "flotilla_feed_rows_lost_total": "Rows that were given up because the database was away for too long.",
+    "flotilla_feed_rows_waiting": "Rows that wait to be written.",
+    "flotilla_feed_stored_age_seconds": "Time from a message's arrival to its place in the database.",
+    "flotilla_feed_told_total": "Values told to Redis, by result.",
     "flotilla_host_cpu_ratio": "Share of all cores that is busy, from 0 to 1.",
     "flotilla_host_load": "Load average of the last minute.",
     "flotilla_host_memory_bytes": "Memory of the machine that is in use.",
@@ -120,14 +129,14 @@ class Metrics:
             if key is not None:
                 series[key] = float(value)
 
-    def observe(self, name: str, seconds: float, **labels: object) -> None:
-        """Put a duration into a histogram; its name ends in ``_seconds``."""
+    def observe(self, name: str, seconds: float, *, times: int = 1, **labels: object) -> None:
+        """Put a duration into a histogram, so many times; its name ends in ``_seconds``."""
         with self._lock:
             sums, key = self._series(name, "histogram", labels)
             if key is not None:
-                sums[key] = sums.get(key, 0.0) + seconds
+                sums[key] = sums.get(key, 0.0) + seconds * times
                 buckets = self._buckets[name].setdefault(key, [0] * (len(BOUNDS_S) + 1))
-                buckets[bisect_left(BOUNDS_S, seconds)] += 1
+                buckets[bisect_left(BOUNDS_S, seconds)] += times
 
     def snapshot(self, process: str) -> Snapshot:
         """All values as they are now."""

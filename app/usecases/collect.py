@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from app.domain.market import symbols
 from app.domain.market.quality import QualityWindow
 from app.domain.market.timeframes import MINUTE_MS, open_of
-from app.domain.market.values import Candle, Event
+from app.domain.market.values import BookTop, Candle, Depth, Event, Mark, Trade
 from app.domain.market.watching import STREAMED, Watch, watch
 from app.errors import CorruptData, FlotillaError, NotFound, RateLimited, Unavailable
 from app.exchanges.connection import Connection
@@ -45,10 +45,15 @@ MOST_SKEW_MS = 2_000
 AGAIN_S = 5.0
 CLOSING_MS = 5_000  # a closed candle may take so long to come
 SILENT_MS = 30_000
+TIMED = frozenset({Trade, Depth, BookTop, Mark})  # whose time is when they happened
 BOOK_COUNTS = ("gaps", "late", "duplicate", "out_of_order", "dropped", "resyncs")
 _log = logging.getLogger(__name__)
 
-Connect = Callable[[Session, Callable[[list[Event]], None], Callable[[bool], None]], Connection]
+Choose = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+"""Of the perpetuals that an exchange lists, and of all others, what is to be watched."""
+Sink = Callable[[list[Event]], None]
+Changed = Callable[[bool], None]
+Connect = Callable[[Session, Sink, Changed], Connection]
 
 
 class Learns(Protocol):
@@ -106,12 +111,15 @@ class Collector:
         self._trouble: dict[str, str] = {}
         self._skew_ms: int | None = None
 
-    async def run(self, active: Sequence[str], spots: Sequence[str], books: int) -> None:
-        """Collect these symbols."""
+    async def run(self, choose: Choose, spots: Sequence[str], books: int) -> None:
+        """Collect. What is watched is chosen when it is known what the exchange trades."""
         try:
             async with self._group() as spawn:
                 await self._learn()
-                await self._watch_anew(active, spots, books)
+                perpetuals = [name for name, one in self._instruments.items() if one.settle == "USDT"]
+                self._watch_anew(await choose(perpetuals), spots, books)
+                await self._first_pairs()
+                self._connect_all()
                 history = History(self.exchange, self._shelf, self._take_answer, self._now_ms)
                 spawn(self._every(BOOKS_EVERY_S, "books", self._ask_for_books))
                 spawn(self._every(CLOCK_EVERY_S, "clock", self._compare_clocks))
@@ -155,11 +163,19 @@ class Collector:
         if learn is not None:
             learn(list(self._instruments.values()))
 
-    async def _watch_anew(self, active: Sequence[str], spots: Sequence[str], books: int) -> None:
+    def _watch_anew(self, active: Sequence[str], spots: Sequence[str], books: int) -> None:
         self._watch = watch(active, spots, self._instruments.keys(), books=books)
         for symbol in self._watch.symbols:
             self._pipeline.watch(self.exchange.name, symbol, pair_id=None, deep=symbol in self._watch.deep)
-        await self._find_pairs()
+
+    async def _first_pairs(self) -> None:
+        """What was stored must be known before anything new comes; a database that is away must not hold up what is live."""
+        try:
+            await self._find_pairs()
+        except FlotillaError as error:
+            self._trouble["pairs"] = f"pairs: {error}"
+
+    def _connect_all(self) -> None:
         for session in self.exchange.sessions(wanted(self._watch)):
             self._open(session)
 
@@ -178,8 +194,9 @@ class Collector:
     def _take(self, events: list[Event]) -> None:
         now_ms = self._now_ms()
         self._pipeline.take(events, now_ms)
-        newest = events[-1]
-        self._quality.message(now_ms, (newest.received_ms - newest.time_ms) / self._speed, len(events))
+        newest = next((event for event in reversed(events) if type(event) in TIMED), None)
+        latency_ms = None if newest is None else (newest.received_ms - newest.time_ms) / self._speed
+        self._quality.message(now_ms, latency_ms, len(events))
 
     async def _take_answer(self, call: RestCall) -> list[Candle]:
         """Ask for history and hand it on. Raises Unavailable, so that what could not be had is not taken for missing."""

@@ -26,6 +26,7 @@ from app.domain.orderflow.open_interest import OpenInterestState, advance
 from app.storage.depths import DepthRow
 from app.storage.flow import Flow
 from app.storage.funding import FundingRow
+from app.storage.klines import Kline
 from app.storage.open_interest import OpenInterestRow
 from app.storage.refused import DETAIL_LENGTH, RefusedMessage
 from app.storage.symbols import MarketNote
@@ -99,7 +100,8 @@ class Pipeline:
         self.now_ms = 0
         self._asked = False
         self._marks: tuple[str, ...] = ()
-        self._contexts: dict[tuple[str, bool], Context] = {}
+        self._by_pair: dict[int, Market] = {}
+        self._contexts: dict[str, Context] = {}
         self._waiting = Harvest()
         self._flows: set[Market] = set()
         self._tickers: set[Market] = set()
@@ -122,7 +124,9 @@ class Pipeline:
         market = self.markets.get((exchange, symbol))
         if market is None:
             market = self.markets[exchange, symbol] = Market(exchange, symbol)
-        market.pair_id = pair_id if pair_id is not None else market.pair_id
+        if pair_id is not None:
+            market.pair_id = pair_id
+            self._by_pair[pair_id] = market
         if deep and market.keeper is None:
             rule = rule_of(exchange, perpetual=symbols.taken_apart(symbol).is_perpetual)
             market.keeper = BookKeeper(exchange, symbol, rule)
@@ -134,6 +138,7 @@ class Pipeline:
         """Nobody watches it any more."""
         market = self.markets.pop((exchange, symbol), None)
         if market is not None:
+            self._gather_flows(market)
             for some in (self._flows, self._tickers, self._books, self._news):
                 some.discard(market)
 
@@ -165,10 +170,12 @@ class Pipeline:
             handle(market, event)
 
     def _context(self, exchange: str, *, asked: bool) -> Context:
-        """What the checks compare with. What was asked for is not compared with the stream: it may be history."""
-        context = self._contexts.get((exchange, asked))
+        """What the checks compare with. What was asked for may be history, and is compared with nothing else."""
+        if asked:
+            return Context(self.now_ms)
+        context = self._contexts.get(exchange)
         if context is None:
-            context = self._contexts[exchange, asked] = Context()
+            context = self._contexts[exchange] = Context()
         context.now_ms = self.now_ms
         return context
 
@@ -277,29 +284,38 @@ class Pipeline:
         if flow is not None:
             market.flow.resume(_flow_value(market, flow))
 
-    def harvest(self, now_ms: int) -> Harvest:
-        """All that changed since the last call, to be written."""
+    @property
+    def waiting(self) -> int:
+        """Rows that wait to be written."""
+        return len(self._waiting)
+
+    def harvest(self, now_ms: int, *, notes: bool = True) -> Harvest:
+        """All that changed since the last call, to be written; the table of symbols only when ``notes`` are due."""
         waiting = self._waiting
         for market in self._flows:
-            if market.pair_id is not None:
-                for flow in market.flow.changed():
-                    waiting.flows[market.pair_id, "1m", flow.open_time] = _flow_row(market.pair_id, flow)
+            self._gather_flows(market)
         self._flows.clear()
         for market in self._tickers:
             if market.pair_id is not None:
                 ticker = _ticker_row(market, market.pair_id, open_of(now_ms, "1m"))
                 waiting.tickers[ticker.pair_id, ticker.timeframe, ticker.open_time] = ticker
-                if market.exchange == self._noted:
-                    waiting.notes[market.symbol] = _note(market)
         for market in self._books:
             if market.keeper is not None and market.pair_id is not None:
                 depth = _depth_row(market, market.keeper, market.pair_id, now_ms)
                 waiting.depths[depth.pair_id, depth.timeframe, depth.open_time] = depth
+        if notes:
+            noted = (market for market in self.markets.values() if market.exchange == self._noted)
+            waiting.notes = {market.symbol: _note(market) for market in noted if market.price is not None}
         self._news |= self._tickers | self._books
         self._tickers.clear()
         self._books.clear()
         self._waiting = Harvest()
         return waiting
+
+    def _gather_flows(self, market: Market) -> None:
+        if market.pair_id is not None:
+            for flow in market.flow.changed():
+                self._waiting.flows[market.pair_id, "1m", flow.open_time] = _flow_row(market.pair_id, flow)
 
     def put_back(self, harvest: Harvest) -> None:
         """What could not be written waits on, under what came since; what there is no room for is lost, and counted."""
@@ -319,6 +335,19 @@ class Pipeline:
                     market.book_told_ms = now_ms
                     fresh.books.append(_cached_book(market, market.keeper, now_ms))
         return fresh
+
+    def rolled(self, rows: Iterable[Kline]) -> None:
+        """Candles that came into being by rolling up are told like those that came by the stream."""
+        for row in rows:
+            market = self._by_pair.get(row.pair_id)
+            if market is not None:
+                values: dict[str, Any] = {name: getattr(row, name) for name in _CANDLE_FIELDS}
+                place: dict[str, Any] = {
+                    "exchange": market.exchange,
+                    "symbol": market.symbol,
+                    "timestamp": row.open_time,
+                }
+                self._candles.append(CandleNews(closed=True, **place, **values))
 
     def books_wanted(self, exchange: str, now_ms: int) -> list[str]:
         """Symbols of which a whole book must be asked for; each is named once, and again when no answer came."""
@@ -482,5 +511,8 @@ def _candle_news(candle: Candle) -> CandleNews:
     )
 
 
+_CANDLE_FIELDS = tuple(
+    name for name in Candle.__struct_fields__ if name not in {"exchange", "symbol", "time_ms", "received_ms", "closed"}
+)
 _FLOW_FIELDS = tuple(each.name for each in fields(Flow))[2:]
 _SUMMARY_FIELDS = tuple(each.name for each in fields(DepthRow))[3:]

@@ -45,6 +45,15 @@ class Shelf:
 
         return await self._apart(read)
 
+    async def any_symbols(self) -> bool:
+        """Whether anybody ever said what to watch."""
+
+        def read() -> bool:
+            with reading(self._engine) as db:
+                return bool(symbols.listed(db))
+
+        return await self._apart(read)
+
     async def add_symbols(self, names: Sequence[str]) -> None:
         """Watch these from now on: the first start's."""
 

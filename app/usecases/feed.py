@@ -1,0 +1,405 @@
+"""The feed: all collectors, one pipeline, and the loops that write, tell and report what passed through it."""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from app.cache.market import CandleNews, CollectorNews, MarketCache
+from app.domain.market.timeframes import MINUTE_MS
+from app.domain.market.values import Candle
+from app.domain.market.watching import LARGEST
+from app.errors import FlotillaError
+from app.exchanges.exchange import CHANNELS
+from app.host import feed_report
+from app.host.feed_report import BookReport, BudgetReport, CheckReport, FeedReport, StoreReport
+from app.host.metrics import Metrics
+from app.storage import collectors
+from app.storage.collectors import NewCollector
+from app.storage.database import reading, transaction
+from app.usecases.collect import Collector
+from app.usecases.harvest import Harvest
+from app.usecases.ingest import Fresh, Pipeline
+from app.usecases.market_shelf import Shelf
+from app.usecases.write_market import Written, write
+
+TELL_EVERY_S = 0.1
+REPORT_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
+NOTES_EVERY_S = 5.0
+AWAY_PAUSE_S = 1.0
+AGAIN_S = 5.0  # until a collector that ended by a mistake of ours is begun anew
+SEED_LOOK_S = 0.2
+SEED_S = 10.0  # so long the others wait for the first exchange to say which symbols there are
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One exchange of the settings, and how its collector is made."""
+
+    name: str
+    title: str
+    make: Callable[[Pipeline, Shelf], Collector]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is wished of the market by the settings."""
+
+    symbols: tuple[str, ...]
+    """Watched from the first start on; empty: all of the demo's, or the largest."""
+    spots: tuple[str, ...]
+    books: int
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """What the feed writes to, and its clocks."""
+
+    engine: Engine
+    cache: MarketCache
+    metrics: Metrics
+    run_dir: Path
+    now: Callable[[], datetime]
+    market_ms: Callable[[], int]
+    alarm: Callable[[str, str], None]
+    """Tells a person: an id that is told once, and a sentence."""
+
+
+@dataclass(slots=True)
+class _Running:
+    collector: Collector
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class _Store:
+    written: Counter[str] = field(default_factory=Counter)
+    away_since_ms: int | None = None
+    error: str = ""
+    told_lost: int = 0
+
+
+class Feed:
+    """Runs until cancelled. The database and Redis may come and go."""
+
+    def __init__(
+        self, sources: Sequence[Source], scope: Scope, handles: Handles, *, flush_s: float, most_waiting: int
+    ) -> None:
+        self._sources = {source.name: source for source in sources}
+        self._scope, self._handles, self._flush_s = scope, handles, flush_s
+        first = sources[0].name if sources else None
+        self.pipeline = Pipeline(most_waiting=most_waiting, noted=first)
+        self._shelf = Shelf(handles.engine, handles.now)
+        self._threads = ThreadPoolExecutor(3, "feed")
+        self._running: dict[str, _Running] = {}
+        self._again_s: dict[str, float] = {}
+        self._active: tuple[str, ...] | None = None
+        self._store = _Store()
+        self._told_states: dict[str, tuple[str, str]] = {}
+        self._counted: dict[tuple[object, ...], float] = {}
+        self._notes_due_s = 0.0
+        self._minute = 0
+
+    async def run(self) -> None:
+        """Collect, write, tell and report. What waits is written before the end."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for loop in (self._write_forever, self._tell_forever, self._report_forever, self._steer_forever):
+                    group.create_task(loop())
+        finally:
+            for name in list(self._running):
+                await self._stop(name)
+            await self._write_once(self.pipeline.harvest(self._handles.market_ms()))
+            self._shelf.close()
+            self._threads.shutdown(wait=True)
+
+    def last_work(self) -> str:
+        """What was done, in a word for the heartbeat."""
+        if not self._sources:
+            return "idle: feed.exchanges is empty"
+        return f"{sum(self._store.written.values())} rows of {len(self.pipeline.markets)} markets"
+
+    # --- which collectors run
+
+    async def _steer_forever(self) -> None:
+        """Do as the rows of collectors wish. While they cannot be read, go on as before."""
+        wishes = dict.fromkeys(self._sources, "running")
+        ensured = False
+        while True:
+            try:
+                if not ensured:
+                    await self._apart(self._ensure_rows)
+                    ensured = True
+                wishes |= await self._apart(self._read_wishes)
+                active = tuple(await self._shelf.active_symbols())
+            except FlotillaError as error:
+                self._note_away(error)
+                active = self._active or ()
+            if self._active is not None and active != self._active and self._active:
+                _log.info("the symbols that are watched changed: collectors begin anew")
+                for name in list(self._running):
+                    await self._stop(name)
+            self._active = active
+            for name in self._sources:
+                await self._steer(name, wanted=wishes[name] == "running")
+            await self._report_rows()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _steer(self, name: str, *, wanted: bool) -> None:
+        loop = asyncio.get_running_loop()
+        running = self._running.get(name)
+        if running is not None and running.task.done():
+            error = running.task.exception() if not running.task.cancelled() else None
+            _log.error("the collector %s ended: %r", name, error, exc_info=error)
+            self._again_s[name] = loop.time() + AGAIN_S
+            await self._stop(name)
+            running = None
+        if wanted and running is None and loop.time() >= self._again_s.get(name, 0.0):
+            collector = self._sources[name].make(self.pipeline, self._shelf)
+
+            async def choose(listed: Sequence[str]) -> Sequence[str]:
+                return await self._choose(name, listed)
+
+            work = collector.run(choose, self._scope.spots, self._scope.books)
+            self._running[name] = _Running(collector, asyncio.create_task(work, name=name))
+        elif not wanted and running is not None:
+            await self._stop(name)
+
+    async def _stop(self, name: str) -> None:
+        running = self._running.pop(name)
+        running.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await running.task
+        await running.collector.close()
+
+    async def _choose(self, name: str, listed: Sequence[str]) -> Sequence[str]:
+        """The active symbols; at the very first start those of the settings, which become rows."""
+        if self._active:
+            return self._active
+        first = name == next(iter(self._sources))
+        wanted = self._scope.symbols or (tuple(listed) if self._scope.simulated else LARGEST)
+        try:
+            if not first:
+                await self._wait_for_symbols()
+            elif not await self._shelf.any_symbols():
+                await self._shelf.add_symbols(wanted)
+            self._active = tuple(await self._shelf.active_symbols())
+        except FlotillaError as error:
+            self._note_away(error)
+            return wanted
+        return self._active
+
+    async def _wait_for_symbols(self) -> None:
+        for _ in range(round(SEED_S / SEED_LOOK_S)):
+            if await self._shelf.any_symbols():
+                return
+            await asyncio.sleep(SEED_LOOK_S)
+
+    def _ensure_rows(self) -> None:
+        with transaction(self._handles.engine) as db:
+            rows = [NewCollector(source.name, source.name, source.title, CHANNELS) for source in self._sources.values()]
+            collectors.ensure(db, rows, self._handles.now())
+
+    def _read_wishes(self) -> dict[str, str]:
+        with reading(self._handles.engine) as db:
+            return {row.name: row.desired for row in collectors.listed(db) if row.name in self._sources}
+
+    async def _report_rows(self) -> None:
+        """Say what the collectors really do, in their rows and on their channel, where it changed."""
+        states = {name: self._state(name) for name in self._sources}
+        changed = {name: state for name, state in states.items() if self._told_states.get(name) != state}
+        if not changed:
+            return
+        news = [
+            CollectorNews(exchange=name, timestamp=self._handles.market_ms(), name=name, state=state, note=note)
+            for name, (state, note) in changed.items()
+        ]
+
+        def report() -> None:
+            self._handles.cache.tell(news)
+            with transaction(self._handles.engine) as db:
+                for name, (state, note) in changed.items():
+                    collectors.report(db, name, actual=state, note=note, now=self._handles.now())
+
+        with contextlib.suppress(FlotillaError):
+            await self._apart(report)
+            self._told_states |= changed
+
+    def _state(self, name: str) -> tuple[str, str]:
+        running = self._running.get(name)
+        return ("stopped", "") if running is None else running.collector.state()
+
+    # --- what passes
+
+    async def _write_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._flush_s)
+            now_s = asyncio.get_running_loop().time()
+            due = now_s >= self._notes_due_s
+            if due:
+                self._notes_due_s = now_s + NOTES_EVERY_S
+            harvest = self.pipeline.harvest(self._handles.market_ms(), notes=due)
+            if len(harvest) or harvest.notes or harvest.received_ms:
+                await self._write_once(harvest)
+
+    async def _write_once(self, harvest: Harvest) -> None:
+        try:
+            written = await self._apart(lambda: write(self._handles.engine, harvest, self._handles.now()))
+        except FlotillaError as error:
+            self.pipeline.put_back(harvest)
+            self._note_away(error)
+            await asyncio.sleep(AWAY_PAUSE_S)
+        else:
+            self._note_written(harvest, written)
+
+    def _note_written(self, harvest: Harvest, written: Written) -> None:
+        store, metrics = self._store, self._handles.metrics
+        if store.away_since_ms is not None:
+            _log.info("the database takes rows again")
+        store.away_since_ms, store.error = None, ""
+        store.written.update(written.rows)
+        now_ms = self._handles.market_ms()
+        for age_ms, count in Counter(now_ms - received_ms for received_ms in harvest.received_ms).items():
+            metrics.observe("flotilla_feed_stored_age_seconds", max(0, age_ms) / 1000, times=count)
+        self.pipeline.rolled(written.rolled)
+
+    def _note_away(self, error: FlotillaError) -> None:
+        store = self._store
+        if store.away_since_ms is None:
+            store.away_since_ms = self._handles.market_ms()
+            _log.warning("the database takes no rows: %s They wait in memory.", error)
+        store.error = str(error)
+        if self.pipeline.lost > store.told_lost:
+            store.told_lost = self.pipeline.lost
+            day = self._handles.now().date().isoformat()
+            self._handles.alarm(
+                f"feed-lost-{day}",
+                f"The market feed has lost {self.pipeline.lost} rows, because the database has been away for too long: {error}",
+            )
+
+    async def _tell_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            fresh = self.pipeline.fresh(self._handles.market_ms())
+            if fresh.tickers or fresh.candles or fresh.depths:
+                await self._apart(partial(self._tell, fresh))
+
+    def _tell(self, fresh: Fresh) -> None:
+        """Into Redis. What cannot be told now is not worth telling later: the next values say more."""
+        cache = self._handles.cache
+        closed = [_candle(news) for news in fresh.candles if news.closed]
+        told = (
+            (not fresh.tickers or cache.put_tickers(fresh.tickers))
+            and (not closed or cache.push_candles(closed))
+            and (not fresh.books or cache.put_books(fresh.books))
+            and cache.tell([*fresh.tickers, *fresh.candles, *fresh.depths])
+        )
+        count = len(fresh.tickers) + len(fresh.candles) + len(fresh.depths)
+        self._handles.metrics.count("flotilla_feed_told_total", count, result="ok" if told else "trouble")
+
+    async def _report_forever(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_EVERY_S)
+            minute = self._handles.market_ms() // MINUTE_MS
+            if minute != self._minute:
+                self._minute = minute
+                asyncio.get_running_loop().call_later(REPORT_EVERY_S * 6, self._minute_is_over)
+            report = self.report()
+            feed_report.write(self._handles.run_dir, report)
+            self._measure(report)
+
+    def _minute_is_over(self) -> None:
+        for running in self._running.values():
+            running.collector.minute_is_over()
+
+    def report(self) -> FeedReport:
+        """How everything is."""
+        market_ms = self._handles.market_ms()
+        running = [each.collector for each in self._running.values()]
+        budgets: list[BudgetReport] = [budget for collector in running for budget in collector.budgets()]
+        return FeedReport(
+            at_ms=round(self._handles.now().timestamp() * 1000),
+            market_ms=market_ms,
+            simulated=self._scope.simulated,
+            collectors=tuple(collector.report() for collector in running),
+            budgets=tuple(budgets),
+            checks=tuple(
+                CheckReport(check, verdict, count, *self.pipeline.examples.get((check, verdict), (None, "")))
+                for (check, verdict), count in sorted(self.pipeline.checks.items())
+            ),
+            books=tuple(self._books(market_ms)),
+            store=StoreReport(
+                waiting=self.pipeline.waiting,
+                written=dict(self._store.written),
+                lost=self.pipeline.lost,
+                away_since_ms=self._store.away_since_ms,
+                error=self._store.error,
+            ),
+        )
+
+    def _books(self, now_ms: int) -> Iterator[BookReport]:
+        for market in self.pipeline.markets.values():
+            if (keeper := market.keeper) is not None:
+                yield BookReport(
+                    market.exchange,
+                    market.symbol,
+                    keeper.status(now_ms),
+                    keeper.book.bids.known(),
+                    keeper.book.asks.known(),
+                    keeper.updated_ms,
+                    keeper.counts.resyncs,
+                )
+
+    def _measure(self, report: FeedReport) -> None:
+        metrics = self._handles.metrics
+        for collector in report.collectors:
+            name = collector.exchange
+            metrics.gauge("flotilla_feed_collector_up", collector.state in ("running", "degraded"), exchange=name)
+            for channel, count in collector.messages.items():
+                self._count_up("flotilla_feed_messages_total", count, exchange=name, channel=channel)
+            for what, count in collector.counters.items():
+                self._count_up("flotilla_feed_faults_total", count, exchange=name, what=what)
+            if collector.quality.score is not None:
+                metrics.gauge("flotilla_feed_quality_score", collector.quality.score, exchange=name)
+        for budget in report.budgets:
+            metrics.gauge(
+                "flotilla_feed_budget_used_ratio",
+                budget.used / budget.limit,
+                exchange=budget.exchange,
+                bucket=budget.bucket,
+            )
+        metrics.gauge("flotilla_feed_rows_waiting", report.store.waiting)
+        self._count_up("flotilla_feed_rows_lost_total", report.store.lost)
+        metrics.publish(self._handles.run_dir, "market-feed")
+
+    def _count_up(self, name: str, count: float, **labels: object) -> None:
+        """A counter that is counted elsewhere: add what came since the last look."""
+        key = (name, *labels.values())
+        more = count - self._counted.get(key, 0.0)
+        if more > 0:
+            self._handles.metrics.count(name, more, **labels)
+        self._counted[key] = count
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _candle(news: CandleNews) -> Candle:
+    values = {name: getattr(news, name) for name in _CANDLE_FIELDS}
+    return Candle(time_ms=news.timestamp, received_ms=news.timestamp, **values)
+
+
+_CANDLE_FIELDS = tuple(name for name in Candle.__struct_fields__ if name not in {"time_ms", "received_ms"})
