@@ -56,7 +56,8 @@ def test_the_quote_coin_is_found_where_nothing_separates_it(text: str, name: str
     "text",
     ["", " ", "/", ":", "BTC", "USDT", "BTC/", "/USDT", "BTC/USDT:", "BTC/BTC", "BTC-USDT-230630", "BTC/USDT:USDT-230630", "A/B/C",
      "BTC USDT",
-     "BTC/USDT:USDT:X", "\uff22\uff34\uff23USDT", "\u0431\u0442/usdt", "BTC/USDT'", "X" * 40, "ABCDEFGHIJKLMNO/USDT:USDT", "BTC-USDT-SWAP-SWAP"],
+     "BTC/USDT:USDT:X", "\uff22\uff34\uff23USDT", "\u0431\u0442/usdt", "BTC/USDT'", "X" * 40,
+     "ABCDEFGHIJKLMNO/USDT:USDT", "BTC-USDT-SWAP-SWAP"],
 )  # fmt: skip
 def test_what_is_no_symbol_is_refused(text: str):
     with pytest.raises(InvalidInput) as refusal:
