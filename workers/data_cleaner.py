@@ -25,6 +25,11 @@ def flush_samples(parts: Parts) -> None:
     flush(parts.engine, parts.settings.run_dir, now=parts.now())
 
 
+def roll_up(parts: Parts) -> None:
+    """Ask for the market's minutes to be rolled up into hours."""
+    _ask(parts, "roll_up")
+
+
 def purge(parts: Parts) -> None:
     """Ask for the nightly deletion of what is past its time."""
     _ask(parts, "purge")

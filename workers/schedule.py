@@ -45,6 +45,7 @@ class Job:
 JOBS: Final = (
     Job("sweep", "cleaner", "workers.data_cleaner:sweep", timedelta(seconds=3)),
     Job("flush-samples", "cleaner", "workers.data_cleaner:flush_samples", timedelta(seconds=60)),
+    Job("roll-up", "cleaner", "workers.data_cleaner:roll_up", timedelta(hours=1)),
     Job("purge", "cleaner", "workers.data_cleaner:purge", Daily(2)),
     Job("check-database", "cleaner", "workers.data_cleaner:check_database", Daily(3, weekday=6)),
 )

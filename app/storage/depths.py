@@ -12,9 +12,10 @@ from app.storage.tables import depth_summaries
 
 @dataclass(frozen=True, slots=True)
 class DepthRow:
-    """One row of ``depth_summaries``. A book whose status is not ``ok`` has no numbers.
+    """One row of ``depth_summaries``. A minute whose book was not ``ok`` has no numbers.
 
     ``bid_quote_10`` is the value in the quote coin of the best 10 bids, ``bid_quote_1pct`` that of all within 1 % of the mid.
+    An hour has the means of its minutes, and the best prices of its last one.
     """
 
     pair_id: int

@@ -9,7 +9,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from app.domain.market.timeframes import length_ms
 from app.storage.spans import MOST, Spans
-from app.storage.tables import klines
+from app.storage.tables import KLINE_SOURCES, klines
 
 Source = Literal["stream", "rest", "rollup", "import"]
 Place: TypeAlias = tuple[int, str, int]
@@ -35,7 +35,7 @@ class Kline:
     marks: str | None = None
 
 
-_SPANS = Spans(klines, Kline, yields=("source", "rollup"))
+_SPANS = Spans(klines, Kline, yields=("source", "rollup"), sources=KLINE_SOURCES)
 
 
 def store(db: Connection, rows: Iterable[Kline]) -> int:
@@ -134,7 +134,9 @@ def _already(db: Connection, rows: Iterable[Kline]) -> dict[Place, Kline]:
             queries += [of_pair.where(is_one) for is_one in _one_of(sorted(opened), length_ms(timeframe))]
     else:
         queries = [
-            select(*_SPANS.columns).where(mine.timeframe == timeframe, mine.open_time == opened)
+            select(*_SPANS.columns).where(
+                mine.timeframe == timeframe, mine.source.in_(KLINE_SOURCES), mine.open_time == opened
+            )
             for timeframe, opened in pairs
         ]
     for query in queries:

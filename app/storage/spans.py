@@ -27,6 +27,8 @@ class Spans(Generic[R]):
     table: Table
     row: type[R]
     yields: tuple[str, str] | None = None
+    sources: tuple[str, ...] = ()
+    """Where the index of ages has a column ``source`` before the time: all that may stand in it."""
 
     @property
     def columns(self) -> list[ColumnElement[Any]]:
@@ -79,14 +81,14 @@ class Spans(Generic[R]):
     def at(self, db: Connection, timeframe: str, open_time: int) -> dict[int, R]:
         """All pairs' rows of one span."""
         mine = self.table.c
-        query = select(mine.pair_id, *self.columns).where(mine.timeframe == timeframe, mine.open_time == open_time)
+        query = select(mine.pair_id, *self.columns).where(*self._of_all(timeframe), mine.open_time == open_time)
         return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
 
     def between(self, db: Connection, timeframe: str, start_ms: int, end_ms: int) -> dict[int, list[R]]:
         """All pairs' rows of a stretch of time, each pair's oldest first. For stretches that fit into memory."""
         mine = self.table.c
         query = select(mine.pair_id, *self.columns).where(
-            mine.timeframe == timeframe, mine.open_time >= start_ms, mine.open_time < end_ms
+            *self._of_all(timeframe), mine.open_time >= start_ms, mine.open_time < end_ms
         )
         found: dict[int, list[R]] = {}
         for pair_id, *row in db.execute(query.order_by(mine.open_time)):
@@ -97,6 +99,11 @@ class Spans(Generic[R]):
         """How many there are."""
         query = select(func.count()).select_from(self.table).where(*self._of(pair_id, timeframe))
         return int(db.execute(query).scalar_one())
+
+    def _of_all(self, timeframe: str) -> list[ColumnElement[bool]]:
+        """Every pair's, in words that let the index of ages be used."""
+        those = [self.table.c.timeframe == timeframe]
+        return [*those, self.table.c.source.in_(self.sources)] if self.sources else those
 
     def _of(self, pair_id: int, timeframe: str) -> tuple[ColumnElement[bool], ...]:
         return self.table.c.pair_id == pair_id, self.table.c.timeframe == timeframe

@@ -399,7 +399,7 @@ klines = Table(
     *_doubles("taker_buy_volume", "taker_buy_quote_volume"),
     *_choice("source", KLINE_SOURCES),
     Column("marks", Text, comment="what is odd about it, with commas"),
-    Index("idx_klines_age", "timeframe", "open_time"),
+    Index("idx_klines_age", "timeframe", "source", "open_time"),
     **_OF_THE_MARKET,
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.domain.tasks import Slice, Task
-from app.usecases import check_database, drill, purge
+from app.usecases import check_database, drill, purge, roll_up
 
 State = dict[str, Any]
 
@@ -50,5 +50,6 @@ KINDS = {
             check_database.look,
         ),
         TaskKind("purge", "cleaner", purge.SUMMARY, purge.begin, purge.step),
+        TaskKind("roll_up", "cleaner", roll_up.SUMMARY, roll_up.begin, roll_up.step, roll_up.look),
     )
 }

@@ -83,10 +83,10 @@ def _made(db: Connection, pair_id: int, timeframe: str, open_time: int) -> Kline
     )
     if len(parts) * length_ms(base) != length:
         return None
-    return _sum(pair_id, timeframe, open_time, parts)
+    return summed(pair_id, timeframe, open_time, parts)
 
 
-def _sum(pair_id: int, timeframe: str, open_time: int, parts: list[Kline]) -> Kline:
+def summed(pair_id: int, timeframe: str, open_time: int, parts: list[Kline]) -> Kline:
     """One candle of several. What one part does not know, the whole does not know."""
 
     def total(name: str) -> float | None:

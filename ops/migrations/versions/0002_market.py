@@ -58,7 +58,7 @@ def upgrade() -> None:
         *_doubles("taker_buy_volume", "taker_buy_quote_volume"),
         *_choice("klines", "source", ("stream", "rest", "rollup", "import")),
         sa.Column("marks", sa.Text(), comment="what is odd about it, with commas"),
-        indexes={"idx_klines_age": ["timeframe", "open_time"]},
+        indexes={"idx_klines_age": ["timeframe", "source", "open_time"]},
     )
     _create(
         "trade_flow",

@@ -5,13 +5,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, func, insert, select
 
-from app.domain.retention import POLICY
+from app.domain.retention import DAY_MS, POLICY
 from app.domain.tasks import Slice, Task
 from app.errors import InvalidInput
-from app.storage import audit, tasks
+from app.storage import audit, checkpoints, flow, klines, tasks
 from app.storage.database import reading, transaction
+from app.storage.flow import Flow
+from app.storage.klines import Kline
 from app.storage.tables import metadata, system_monitoring
-from app.usecases import purge
+from app.usecases import purge, roll_up
 from app.usecases.run_tasks import run_next
 from tests.builders import NOW
 
@@ -41,7 +43,7 @@ def run(engine: Engine) -> Task:
     with reading(engine) as db:
         task = tasks.get(db, task_id)
     assert task is not None
-    assert len(slices) == 5  # tasks; three batches of samples; traces
+    assert len(slices) == 6  # tasks; three batches of samples; traces; all that there is none of
     return task
 
 
@@ -66,22 +68,86 @@ def test_a_purge_takes_no_payload():
 
 
 def test_a_table_whose_rule_was_dropped_meanwhile_is_left_alone(sqlite_engine: Engine):
-    state = {"left": ["symbols", "tasks"], "deleted": {}}
+    state = {"left": ["symbols", "tasks"], "deleted": {"audit_log": 1}}
     with transaction(sqlite_engine) as db:
         task_id = tasks.ask(db, kind="purge", queue="cleaner", payload={}, trace_id=None, now=NOW)
         task = tasks.get(db, task_id)
         assert task is not None
         slice_ = purge.step(db, task, state, NOW)
 
-    assert slice_.state == {"left": ["tasks"], "deleted": {}}
-    assert not slice_.finished
+    assert slice_.result == {"deleted": {"audit_log": 1}}
 
 
 def test_every_rule_names_a_table_its_moment_and_an_index_on_it():
     for keep in POLICY:
         table = metadata.tables[keep.table]
-        first_columns = {next(iter(index.columns)).name for index in table.indexes}
+        asked = [keep.since] if keep.timeframe is None else ["timeframe", *["source"] * bool(keep.sources), keep.since]
+        indexes = [[column.name for column in index.columns][: len(asked)] for index in table.indexes]
 
         assert keep.since in table.columns
-        assert keep.since in first_columns, f"Without an index, purging {keep.table} reads all of it for each batch."
+        assert asked in indexes, f"Without an index, purging {keep.name} reads all of it for each batch."
         assert "id" in table.columns
+
+
+MARKET_MS = 1_763_000_040_000
+
+
+def candle(age_days: float, timeframe: str = "1m", source: str = "stream") -> Kline:
+    opened = MARKET_MS - int(age_days * DAY_MS)
+    return Kline(1, timeframe, opened, 1.0, 2.0, 0.5, 1.5, 10.0, source=source)  # type: ignore[arg-type]
+
+
+def purge_all(engine: Engine) -> None:
+    with transaction(engine) as db:
+        tasks.ask(db, kind="purge", queue="cleaner", payload={}, trace_id=None, now=NOW)
+    run_next(engine, queue="cleaner", worker="w1", now=lambda: NOW, beat=lambda _: None, draining=lambda: False)
+
+
+def ages(engine: Engine, timeframe: str = "1m") -> list[float]:
+    with reading(engine) as db:
+        return [(MARKET_MS - row.open_time) / DAY_MS for row in klines.read(db, 1, timeframe)]
+
+
+def rolled_up(engine: Engine, age_days: float) -> None:
+    with transaction(engine) as db:
+        state = {"until_ms": MARKET_MS - int(age_days * DAY_MS)}
+        checkpoints.save(db, roll_up.OWNER, roll_up.NAME, state, NOW)
+
+
+def test_rows_of_the_market_go_by_the_markets_time_and_by_their_resolution(engine: Engine):
+    """The market's clock stands a year before ours here, as it may stand ahead of it in a sped-up demo."""
+    ages_1m, ages_1h, ages_1d = (0, 13.5, 14.5), (700, 731), (0, 4_000)
+    with transaction(engine) as db:
+        klines.store(db, [candle(age) for age in ages_1m])
+        klines.store(db, [candle(age, "1h") for age in ages_1h] + [candle(age, "1d") for age in ages_1d])
+    rolled_up(engine, 0)
+    purge_all(engine)
+
+    assert ages(engine) == [13.5, 0]
+    assert ages(engine, "1h") == [700]
+    assert ages(engine, "1d") == [4_000, 0]
+
+
+def test_minutes_stay_until_they_are_rolled_up(engine: Engine):
+    with transaction(engine) as db:
+        klines.store(db, [candle(age) for age in (0, 20, 30)])
+        few = [None] * 12
+        flow.store(db, [Flow(1, "1m", MARKET_MS - 30 * DAY_MS, *few)])
+    purge_all(engine)
+    before = ages(engine)
+    rolled_up(engine, 25)
+    purge_all(engine)
+
+    assert before == [30, 20, 0]
+    assert ages(engine) == [20, 0]
+    with reading(engine) as db:
+        assert flow.read(db, 1, "1m") == []
+
+
+def test_what_a_person_imported_stays_and_tells_no_time(engine: Engine):
+    with transaction(engine) as db:
+        klines.store(db, [candle(age, source="import") for age in (-300, 0, 900)] + [candle(10), candle(20)])
+    rolled_up(engine, 0)
+    purge_all(engine)
+
+    assert ages(engine) == [900, 20, 10, 0, -300]
