@@ -175,6 +175,8 @@ class _Door:
         try:
             if self._client is None:
                 self._client = client(self._exchange.ccxt_id, self._exchange.ccxt_urls, self._session, self._timeout_s)
+                if prepare := getattr(self._exchange, "prepare", None):
+                    prepare(self._client)
             method = getattr(self._client, call.method, None)
             if method is None:
                 return InvalidInput(f"{self._exchange.name} has no method {call.method!r}.")
