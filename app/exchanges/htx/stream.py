@@ -23,6 +23,9 @@ DEPTH_OF_SPOT = "mbp.150"  # 400 levels exist, but a whole book can be asked for
 LARGEST = 16 * 1024 * 1024
 AT_ONCE = 3
 CONFIRMED_WITHIN_MS = 5_000  # or a candle is closed as it was seen
+NO_SUCH_THING = ("bad-request", 2011)
+NO_SUCH_WORDS = ("invalid symbol", "invalid topic", "Contract doesn")
+"""One instrument that was delisted must not cost all others their connection."""
 _HEAD = b'{"ch":"'
 
 
@@ -130,7 +133,7 @@ class HtxSession:
         self.wanted = wanted
         self.counters: Counter[str] = Counter()
         """resubscribed, held_back (changes of a book that is asked for anew), late_candles, unconfirmed_candles (closed as they
-        were seen), lost_trades (of spot)
+        were seen), lost_trades (of spot), refused (subscriptions to what does not exist)
         """
         self._routes = {topic: _Route(one, markets[one.symbol]) for one in wanted for topic in topics_of(one)}
         self._markets = {mapper.code(market.symbol): market for market in markets.values()}
@@ -220,10 +223,8 @@ class HtxSession:
             self._pongs.append(_text({"op": "pong", "ts": said.ts}))
         elif said.status == "error" and said.id in self._ending:
             return [self._as_seen(str(said.id), received_ms)]
-        elif said.status == "error" or said.err_code not in (None, 0, "0"):
-            raise Unavailable(f"HTX refused: {said.err_code} {said.err_msg[:200]}")
-        elif said.op in ("close", "error"):
-            raise Unavailable(f"HTX said {said.op}.")
+        elif said.status == "error" or said.err_code not in (None, 0, "0") or said.op in ("close", "error"):
+            raise self._refusal(said)
         elif said.op == "notify":
             return self._data(said.topic, plain, received_ms)
         elif said.rep:
@@ -233,6 +234,12 @@ class HtxSession:
         elif not (said.subbed or said.unsubbed or said.op in ("sub", "unsub")):
             raise CorruptData("HTX sent a message that says nothing we know.")
         return []
+
+    def _refusal(self, said: _Other) -> CorruptData | Unavailable:
+        if said.err_code in NO_SUCH_THING and said.err_msg.startswith(NO_SUCH_WORDS):
+            self.counters["refused"] += 1
+            return CorruptData(f"HTX refused one subscription: {said.id or said.topic} {said.err_msg[:200]}")
+        return Unavailable(f"HTX said {said.op or said.status}: {said.err_code} {said.err_msg[:200]}")
 
     def _reply(self, topic: str, plain: bytes, received_ms: int) -> list[Event]:
         route = self._routes.get(topic)

@@ -276,7 +276,9 @@ def trades(rows: list[TradeRow], market: Market, received_ms: int) -> list[Event
 
 
 def depth(row: BookRow, market: Market, received_ms: int, *, snapshot: bool, number: int = 0) -> Depth:
-    """A message from before there were sequence ids gets ``number`` for one: then its checksum alone tells a gap."""
+    """A message from before there were sequence ids gets ``number`` for one: then its checksum alone tells a gap. The checksum is
+    the session's to verify, which has the numbers as they were written.
+    """
     last_id = number if row.seq_id is None else row.seq_id
     previous_id = number - 1 if row.seq_id is None else row.prev_seq_id
     return Depth(
@@ -289,7 +291,20 @@ def depth(row: BookRow, market: Market, received_ms: int, *, snapshot: bool, num
         bids=_levels(row.bids, market.contract),
         asks=_levels(row.asks, market.contract),
         snapshot=snapshot,
-        checksum=row.checksum or None,
+    )
+
+
+def damage(market: Market, last_id: int, time_ms: int, received_ms: int) -> Depth:
+    """What tells the book's keeper at once that the book is not OKX's any more: it ends before it begins and changes nothing."""
+    return Depth(
+        exchange=market.exchange,
+        symbol=market.symbol,
+        time_ms=time_ms,
+        received_ms=received_ms,
+        first_id=last_id + 1,
+        last_id=last_id,
+        bids=[],
+        asks=[],
     )
 
 

@@ -1,7 +1,7 @@
 """OKX's streams: what to subscribe to, what comes, and whether a book is still the exchange's.
 
 A whole book comes once for each subscription, so another one is had by subscribing anew. Where the exchange sends checksums, the
-session keeps the best prices as they were written, and what does not add up never leaves it.
+session keeps the levels as they were written, and a book that does not add up leaves it only as the news that it is damaged.
 """
 
 import zlib
@@ -21,6 +21,7 @@ ARGS_A_REQUEST = 200  # 64 KB is the limit, and the longest argument has 60 byte
 REQUESTS_AN_HOUR = 480  # subscribing and unsubscribing, on one connection
 KEPT_FOR_OPENING = 60  # of them, so that books that break never cost the subscriptions
 LEVELS_CHECKED = 25
+NO_SUCH_THING = "60018"  # one instrument that was delisted must not cost all others their connection
 _HOUR_MS = 3_600_000
 _HEAD = '{"arg":{"channel":"'
 CHANNELS = {
@@ -123,7 +124,9 @@ class OkxSession:
         self.url = url
         self.wanted = wanted
         self.counters: Counter[str] = Counter()
-        """checksums, checksum_failures, resubscribed, held_back (changes of a book that is asked for anew), lost_trades"""
+        """checksums, checksum_failures, resubscribed, held_back (changes of a book that is asked for anew), lost_trades, refused
+        (subscriptions to what does not exist)
+        """
         self._markets = dict(markets)
         self._subscriptions = subscriptions_of(wanted)
         self._outbox: list[str] = []
@@ -184,6 +187,9 @@ class OkxSession:
 
     def _other(self, text: str, received_ms: int) -> list[Event]:
         said = _OTHER.decode(text)
+        if said.event == "error" and said.code == NO_SUCH_THING:
+            self.counters["refused"] += 1
+            raise CorruptData(f"OKX refused one subscription: {said.msg[:200]}")
         if said.event == "error":
             raise Unavailable(f"OKX refused: {said.code} {said.msg[:200]}")
         if said.event == "notice":
@@ -227,7 +233,7 @@ class OkxSession:
             self.counters["checksum_failures"] += 1
             if not self._resubscribe(inst_id):
                 raise Unavailable("OKX's books break so often that its limit of requests is reached.")
-            return []
+            return [mapper.damage(market, row.seq_id or 0, row.ts, received_ms) for row in push.data[-1:]]
         events: list[Event] = []
         for row in push.data:
             number = self._numbers[inst_id] = self._numbers.get(inst_id, 0) + 1

@@ -326,7 +326,7 @@ def test_funding_comes_by_the_notification_socket():
 @pytest.mark.parametrize(
     "message",
     [
-        {"status": "error", "err-code": "bad-request", "err-msg": "invalid symbol", "ts": 1, "id": "2"},
+        {"status": "error", "err-code": "bad-request", "err-msg": "429 too many request", "ts": 1, "id": "2"},
         {
             "op": "sub",
             "cid": "1",
@@ -378,6 +378,28 @@ def test_a_message_that_would_fill_the_memory_is_refused(monkeypatch):
 
     with pytest.raises(CorruptData):
         session("trades").receive(gzip.compress(b" " * 2_000), NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"status": "error", "err-code": "bad-request", "err-msg": "invalid symbol", "ts": 1, "id": "market.x.bbo"},
+        {
+            "op": "sub",
+            "topic": "public.X.funding_rate",
+            "err-code": 2011,
+            "err-msg": "Contract doesn't exist.",
+            "ts": 1,
+        },
+    ],
+)
+def test_a_subscription_to_what_does_not_exist_costs_only_itself(message):
+    stream = session("trades")
+
+    with pytest.raises(CorruptData):
+        stream.receive(said(**message), NOW_MS)
+
+    assert stream.counters["refused"] == 1
 
 
 def test_text_and_another_order_are_read_as_well():

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.market.book import BookKeeper
+from app.domain.market.depth_sync import rule_of
 from app.domain.market.values import BookTop, Candle, Depth, Mark, OpenInterest, Ticker, Trade
 from app.errors import CorruptData, InvalidInput, Unavailable
 from app.exchanges.exchange import Instrument, Wanted
@@ -249,6 +251,17 @@ def test_what_cannot_be_understood_is_corrupt(message):
         session("trades", "depth", "top", "ticker").receive(message, NOW_MS)
 
 
+def test_a_subscription_to_what_does_not_exist_costs_only_itself():
+    stream = session("trades")
+
+    with pytest.raises(CorruptData, match="BTC-USDT-SWAP"):
+        stream.receive(
+            '{"event":"error","code":"60018","msg":"channel:trades,instId:BTC-USDT-SWAP doesn\'t exist."}', NOW_MS
+        )
+
+    assert stream.counters["refused"] == 1
+
+
 def test_a_message_in_another_order_or_in_bytes_is_read_as_well():
     row = {"instId": "BTC-USDT-SWAP", "tradeId": "7", "px": "1", "sz": "1", "side": "buy", "ts": "1"}
     message = json.dumps({"data": [row], "arg": {"instId": "BTC-USDT-SWAP", "channel": "trades"}})
@@ -306,28 +319,33 @@ def test_only_a_stream_of_books_is_asked_for_one():
     assert not session("trades").ask_snapshot(PERPETUAL)
 
 
-def test_a_book_that_does_not_add_up_never_leaves_the_session():
-    stream = session("depth")
+def test_a_book_that_does_not_add_up_is_a_gap_at_once_and_is_asked_for_anew():
+    stream, keeper = session("depth"), BookKeeper("okx", PERPETUAL, rule_of("okx", perpetual=True))
+
+    def hand_over(message: str) -> bool:
+        return all(keeper.receive(depth, NOW_MS) for depth in stream.receive(message, NOW_MS))
+
     whole = book([["100", "2"], ["99", "1"]], [["101", "3"]], checksum=crc("100:2:101:3:99:1"))
     good = book([["99", "0"], ["100.5", "4"]], [], seq=2, previous=1, checksum=crc("100.5:4:101:3:100:2"))
     bad = book([["100.5", "5"]], [], seq=3, previous=2, checksum=crc("100.5:4:101:3:100:2"))
 
-    assert len(stream.receive(push("books", whole, action="snapshot"), NOW_MS)) == 1
-    assert len(stream.receive(push("books", good, action="update"), NOW_MS)) == 1
-    assert stream.receive(push("books", bad, action="update"), NOW_MS) == []
+    assert hand_over(push("books", whole, action="snapshot"))
+    assert hand_over(push("books", good, action="update"))
+    assert keeper.status(NOW_MS) == "ok"
+    assert not hand_over(push("books", bad, action="update"))
+    assert (keeper.status(NOW_MS), keeper.ask(NOW_MS), stream.ask_snapshot(PERPETUAL)) == ("gap", True, True)
 
     assert [json.loads(text)["op"] for text in stream.to_send()] == ["unsubscribe", "subscribe"]
     assert (stream.counters["checksums"], stream.counters["checksum_failures"]) == (3, 1)
-    assert len(stream.receive(push("books", whole, action="snapshot"), NOW_MS)) == 1
+    assert hand_over(push("books", whole | {"seqId": 9}, action="snapshot"))
+    assert keeper.status(NOW_MS) == "ok"
 
 
 def test_a_checksum_of_0_is_none():
     stream = session("depth")
 
-    [whole] = stream.receive(push("books", book([["100", "2"]], [["101", "3"]]), action="snapshot"), NOW_MS)
-
-    assert isinstance(whole, Depth)
-    assert whole.checksum is None
+    assert len(stream.receive(push("books", book([["100", "2"]], [["101", "3"]]), action="snapshot"), NOW_MS)) == 1
+    assert len(stream.receive(push("books", book([["100", "5"]], [], seq=2), action="update"), NOW_MS)) == 1
     assert stream.counters["checksums"] == 0
 
 
@@ -368,7 +386,8 @@ def test_one_level_that_was_tampered_with_makes_a_recorded_book_be_asked_for_ane
         if '"action":"update"' in message and '"instId":"BTC-USDT"' in message and seen == 0:
             row = json.loads(message)
             row["data"][0]["bids"] += [["30230.25", "9", "0", "1"]]  # inside the best 25
-            assert stream.receive(json.dumps(row), NOW_MS) == []
+            [damage] = stream.receive(json.dumps(row), NOW_MS)
+            assert damage.first_id > damage.last_id
             seen += 1
         else:
             stream.receive(message, NOW_MS)
