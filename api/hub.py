@@ -26,9 +26,10 @@ KEEP_ALIVE_S = 15.0  # shorter than any proxy's patience
 RETRY_MS = 3_000
 CLIENTS = 1_500
 MOST_WAITING = 256 * 1024  # bytes for one client; what it reads slower than that, it will never catch up with
+BEHIND_S = 10.0  # likewise: who has not taken for so long what waits for it
 REMEMBERED = 2_000  # frames, for those who come back after a short break
 MOMENT_S = 0.05  # news are gathered for so long, and a little longer the more clients there are
-MOMENT_EACH_S = 0.0001
+MOMENT_EACH_S = 0.00005
 _LISTEN_S = 1.0
 _TRY_AGAIN_S = 1.0
 _STILL_HERE = b": still here\n\n"
@@ -75,14 +76,17 @@ class Client:
     cut: Callable[[], None]
     waiting: deque[bytes] = field(default_factory=deque)
     size: int = 0
+    since_s: float = 0.0
     woken: threading.Event = field(default_factory=threading.Event)
     over: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def offer(self, piece: bytes) -> bool:
-        """Queue a piece. False: there is no room, because the client does not keep up."""
+    def offer(self, piece: bytes, now_s: float) -> bool:
+        """Queue a piece. False: the client does not keep up: its queue is full, or what is in it is old by now."""
         with self.lock:
-            if self.waiting and self.size + len(piece) > MOST_WAITING:
+            if not self.waiting:
+                self.since_s = now_s
+            elif self.size + len(piece) > MOST_WAITING or now_s - self.since_s > BEHIND_S:
                 return False
             self.waiting.append(piece)
             self.size += len(piece)
@@ -115,8 +119,10 @@ class Hub:
         started_ms: int,
         limit: int = CLIENTS,
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._listen, self._metrics, self._sleep = listen, metrics, sleep
+        self._listen, self._metrics = listen, metrics
+        self._sleep, self._monotonic = sleep, monotonic
         self._simulated, self._limit, self._started = simulated, limit, f"{started_ms:x}"
         self._groups: dict[Interest, set[Client]] = {}
         self._clients = 0
@@ -245,14 +251,14 @@ class Hub:
         with self._lock:
             self._frames.extend(frames)
             groups = [(interest, list(clients)) for interest, clients in self._groups.items()]
-        sent = 0
+        sent, now_s = 0, self._monotonic()
         for interest, clients in groups:
             chosen = [frame.text for frame in frames if interest.takes(frame)]
             if not chosen:
                 continue
             piece = b"".join(chosen)
             for client in clients:
-                if client.offer(piece):
+                if client.offer(piece, now_s):
                     sent += len(chosen)
                 else:
                     self._drop(client)
@@ -282,8 +288,9 @@ class Hub:
     def _tell_all(self, piece: bytes, *, last: bool = False) -> None:
         with self._lock:
             everybody = [client for clients in self._groups.values() for client in clients]
+        now_s = self._monotonic()
         for client in everybody:
-            if not client.offer(piece):
+            if not client.offer(piece, now_s):
                 self._drop(client)
             elif last:
                 client.over = True

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from app.host import heartbeat
 from app.settings import ROOT
@@ -367,3 +368,78 @@ def test_importing_the_server_changes_nothing():
     )
 
     assert done.stdout == "False\n"
+
+
+def open_stream(app: MainApp, query: str = "") -> socket.socket:
+    """Ask for the push stream and read until the hello is there."""
+    connection = socket.create_connection(("127.0.0.1", app.port), timeout=20)
+    connection.sendall(f"GET /api/v1/market/stream{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    read_until(connection, b"event: hello")
+    return connection
+
+
+def read_until(connection: socket.socket, words: bytes) -> bytes:
+    received = b""
+    while words not in received:
+        piece = connection.recv(65_536)
+        assert piece, received[-500:]
+        received += piece
+    return received
+
+
+def told(app: MainApp) -> dict[str, float]:
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=20)
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    return {line.split("{")[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("flotilla_push")}
+
+
+def test_streams_are_told_the_news_and_end_cleanly_with_main_app(start: Start, valkey_url: str):
+    app = start()
+    streams = [open_stream(app) for _ in range(3)]
+    with redis.Redis.from_url(valkey_url) as client:
+        wait_for(client.pubsub_numpat, within_s=20)
+        client.publish("market_data:ticker:BTC/USDT", b'{"exchange":"demo-binance","price":1}')
+
+    for stream in streams:
+        assert b'data: {"exchange":"demo-binance","price":1}\n\n' in read_until(stream, b"event: ticker")
+    assert told(app)["flotilla_push_clients"] == 3
+    app.process.send_signal(signal.SIGTERM)
+    for stream in streams:
+        rest = read_all(stream)
+        assert b"event: bye" in rest
+        assert rest.endswith(b"0\r\n\r\n")  # the last piece: the answer is whole
+        stream.close()
+    assert app.process.wait(timeout=10) == 0
+    assert app.log()[-1]["requests_cut_off"] == 0
+
+
+def test_a_client_that_never_reads_is_cut_off_and_the_others_hear_everything(start: Start, valkey_url: str):
+    app = start()
+    with ExitStack() as stack:
+        slow = stack.enter_context(socket.socket())
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect(("127.0.0.1", app.port))
+        slow.sendall(b"GET /api/v1/market/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        quick = stack.enter_context(open_stream(app))
+        client = stack.enter_context(redis.Redis.from_url(valkey_url))
+        wait_for(lambda: told(app).get("flotilla_push_clients") == 2 and client.pubsub_numpat(), within_s=20)
+        payload = json.dumps({"exchange": "demo-binance", "padding": "x" * 50_000}).encode()
+
+        for number in range(20):
+            client.publish(f"market_data:ticker:COIN{number}", payload)
+            read_until(quick, b"}\n\n")
+
+        wait_for(lambda: told(app).get("flotilla_push_dropped_total") == 1, within_s=20)
+        assert told(app)["flotilla_push_clients"] == 1
+        assert app.answers()
+
+
+def test_a_head_request_for_the_stream_opens_none(start: Start):
+    app = start()
+    with socket.create_connection(("127.0.0.1", app.port), timeout=20) as connection:
+        connection.sendall(b"HEAD /api/v1/market/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
+
+    assert told(app).get("flotilla_push_clients", 0) == 0

@@ -1,0 +1,271 @@
+"""What the market says: from Redis, else from rows; with its age by the market's time, and honest about what is old or unknown."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from api.deps import Deps
+from api.main import create_app
+from app.cache.market import MarketCache, cached
+from app.domain.market.timeframes import MINUTE_MS
+from app.domain.market.values import Candle
+from app.host import feed_report
+from app.settings import Feed
+from app.storage import klines
+from app.storage.database import transaction
+from tests.api.market import (
+    BTC,
+    EXCHANGES,
+    MARKET_MS,
+    NEWEST_MS,
+    NOW_MS,
+    cached_book,
+    kline,
+    market_lived_in,
+    report,
+    set_clock,
+    ticker,
+)
+
+
+@pytest.fixture
+def pairs(deps: Deps) -> dict[str, int]:
+    """A market with rows; the ids of the first exchange's pairs."""
+    return market_lived_in(deps)
+
+
+@pytest.fixture
+def cache(valkey_url: str) -> Iterator[MarketCache]:
+    cache = MarketCache(valkey_url)
+    yield cache
+    cache.close()
+
+
+def data(client: FlaskClient, path: str) -> Any:
+    answer = client.get(f"/api/v1/{path}")
+    assert answer.status_code == 200, answer.get_json()
+    return answer.get_json()["data"]
+
+
+@pytest.mark.usefixtures("pairs")
+def test_a_ticker_comes_from_redis_with_its_age_by_the_markets_time(client: FlaskClient, cache: MarketCache):
+    cache.put_tickers([ticker(price=43250.5, bid=43249.5)])
+
+    found = data(client, "market/ticker?symbol=BTCUSDT")
+
+    assert (found["exchange"], found["symbol"], found["status"]) == (EXCHANGES[0], BTC, "ok")
+    assert (found["age_ms"], found["price"], found["bid"]) == (200, 43250.5, 43249.5)
+    assert found["funding_rate"] is None
+    assert data(client, "ticker/BTCUSDT") == found
+
+
+@pytest.mark.usefixtures("pairs")
+def test_without_redis_a_ticker_comes_from_its_row(client: FlaskClient):
+    found = data(client, "market/ticker?symbol=BTCUSDT")
+
+    assert (found["price"], found["funding_rate"], found["bid"]) == (100.0, 0.0001, None)
+    assert found["status"] == "ok"
+
+
+@pytest.mark.usefixtures("pairs")
+def test_a_ticker_that_never_came_is_warming_and_has_no_numbers(client: FlaskClient):
+    found = data(client, "market/ticker?symbol=ETHUSDT")
+
+    assert (found["status"], found["age_ms"], found["price"]) == ("warming", None, None)
+
+
+@pytest.mark.usefixtures("pairs")
+def test_an_old_ticker_is_stale_and_one_of_a_fast_market_is_old_later(
+    client: FlaskClient, deps: Deps, cache: MarketCache
+):
+    cache.put_tickers([ticker(age_ms=120_000, price=1.0)])
+
+    assert data(client, "market/ticker?symbol=BTCUSDT")["status"] == "stale"
+    set_clock(deps, speed=60)
+    assert data(client, "market/ticker?symbol=BTCUSDT")["status"] == "ok"
+
+
+@pytest.mark.usefixtures("pairs")
+def test_while_nobody_knows_the_markets_time_nothing_is_fresh(client: FlaskClient, deps: Deps, cache: MarketCache):
+    cache.put_tickers([ticker(price=1.0)])
+    (deps.settings.state_dir / "demo" / "clock.json").unlink()
+
+    found = data(client, "market/ticker?symbol=BTCUSDT")
+
+    assert (found["status"], found["age_ms"], found["price"]) == ("stale", None, 1.0)
+
+
+@pytest.mark.usefixtures("pairs")
+def test_tickers_are_those_of_every_pair_and_exchange(client: FlaskClient, cache: MarketCache):
+    cache.put_tickers([ticker(EXCHANGES[1], price=2.0)])
+
+    found = data(client, "market/tickers")["tickers"]
+    of_one = data(client, "market/tickers?symbol=BTC-USDT&exchange=demo-okx")["tickers"]
+
+    assert len(found) == 6
+    assert [(one["exchange"], one["symbol"], one["price"]) for one in of_one] == [("demo-okx", BTC, 2.0)]
+
+
+@pytest.mark.usefixtures("pairs")
+def test_candles_come_from_rows_oldest_first_and_then_from_redis(client: FlaskClient, valkey_url: str):
+    first = data(client, "market/klines?symbol=BTCUSDT&timeframe=1m&limit=5")
+    with redis.Redis.from_url(valkey_url) as direct:
+        filled = direct.llen(f"klines:{EXCHANGES[0]}:BTC/USDT%3AUSDT:1m")
+    second = data(client, "klines/BTCUSDT?timeframe=1min&limit=5")
+
+    assert [one["timestamp"] for one in first["klines"]] == [NEWEST_MS - back * MINUTE_MS for back in range(4, -1, -1)]
+    assert (first["status"], first["klines"][0]["quote_volume"], first["klines"][0]["trades"]) == ("ok", None, 3)
+    assert filled == 100
+    assert second == first
+
+
+def test_a_list_in_redis_that_misses_the_newest_candle_is_not_believed(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps, cache: MarketCache
+):
+    old = [
+        Candle(
+            EXCHANGES[0], BTC, NEWEST_MS - back * MINUTE_MS, 0, timeframe="1m", open=1, high=1, low=1, close=1, volume=1
+        )
+        for back in range(3, 103)
+    ]
+    cache.fill_candles(EXCHANGES[0], BTC, "1m", [cached(one) for one in old])
+    with transaction(deps.engine) as db:
+        klines.store(db, [kline(pairs[BTC], NEWEST_MS, close=101.0)])
+
+    found = data(client, "market/klines?symbol=BTCUSDT&timeframe=1m&limit=3")
+
+    assert (found["status"], found["klines"][-1]["close"]) == ("ok", 101.0)
+
+
+@pytest.mark.usefixtures("pairs")
+def test_more_candles_than_redis_holds_and_a_stretch_of_time_come_from_rows(client: FlaskClient):
+    assert len(data(client, "market/klines?symbol=BTCUSDT&timeframe=1m&limit=150")["klines"]) == 150
+    since, until = NEWEST_MS - 10 * MINUTE_MS, NEWEST_MS - 5 * MINUTE_MS
+    found = data(client, f"market/klines?symbol=BTCUSDT&timeframe=1m&since={since}&until={until}")
+
+    assert [one["timestamp"] for one in found["klines"]] == list(range(since, until, MINUTE_MS))
+    assert found["status"] == "ok"
+
+
+def test_a_hole_in_the_candles_is_said(client: FlaskClient, pairs: dict[str, int], deps: Deps):
+    with transaction(deps.engine) as db:
+        klines.store(db, [kline(pairs["ETH/USDT:USDT"], NEWEST_MS - back * MINUTE_MS) for back in (0, 1, 3)])
+
+    assert data(client, "market/klines?symbol=ETHUSDT&timeframe=1m")["status"] == "gap"
+
+
+def test_candles_that_end_long_ago_are_stale_and_none_are_warming(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps
+):
+    assert data(client, "market/klines?symbol=ETHUSDT&timeframe=1m")["status"] == "warming"
+    with transaction(deps.engine) as db:
+        klines.store(db, [kline(pairs["ETH/USDT:USDT"], NEWEST_MS - 5 * MINUTE_MS)])
+
+    found = data(client, "market/klines?symbol=ETHUSDT&timeframe=1m")
+
+    assert found["status"] == "stale"
+    assert found["age_ms"] == MARKET_MS - (NEWEST_MS - 4 * MINUTE_MS)
+
+
+@pytest.mark.usefixtures("pairs")
+def test_a_book_comes_from_redis_and_says_whether_it_can_be_trusted(client: FlaskClient, cache: MarketCache):
+    cache.put_books([cached_book(), cached_book(EXCHANGES[1], status="gap")])
+
+    found = data(client, "market/orderbook?symbol=BTCUSDT&limit=2")
+
+    assert (found["status"], found["age_ms"]) == ("ok", 90)
+    assert (found["bids"], found["asks"]) == ([[100.0, 1.0], [99.0, 1.0]], [[101.0, 2.0], [102.0, 2.0]])
+    assert found["spread_percent"] == pytest.approx(100 / 100.5)
+    assert data(client, "orderbook/BTCUSDT?exchange=demo-okx")["status"] == "gap"
+
+
+@pytest.mark.usefixtures("pairs")
+def test_a_book_that_redis_does_not_hold_is_stale_and_has_only_its_stored_top(client: FlaskClient):
+    found = data(client, "market/orderbook?symbol=BTCUSDT")
+
+    assert (found["status"], found["bid"], found["ask"], found["bids"]) == ("stale", 99.0, 101.0, [])
+    assert data(client, "market/orderbook?symbol=ETHUSDT")["status"] == "warming"
+
+
+@pytest.mark.usefixtures("pairs")
+def test_funding_is_the_present_rate_and_those_that_were_settled(client: FlaskClient):
+    found = data(client, "market/funding?symbol=BTCUSDT")
+
+    assert (found["rate"], found["status"], found["history"][0]["rate"]) == (0.0001, "ok", 0.0002)
+    nothing = data(client, "market/funding?symbol=ETHUSDT")
+    assert (nothing["rate"], nothing["status"], nothing["history"]) == (None, "warming", [])
+
+
+@pytest.mark.usefixtures("pairs")
+def test_open_interest_has_a_change_only_where_there_was_something_to_compare_with(client: FlaskClient):
+    found = data(client, "market/open-interest?symbol=BTCUSDT")
+
+    assert (found["quantity"], found["change_percent"], found["status"]) == (55.0, 10.0, "ok")
+    assert [(point["change_percent"], point["status"]) for point in found["history"]] == [
+        (10.0, "ok"),
+        (None, "warming"),
+    ]
+    assert data(client, "market/open-interest?symbol=ETHUSDT")["change_percent"] is None
+
+
+@pytest.mark.usefixtures("pairs")
+def test_exchanges_show_what_the_feed_says_of_them(client: FlaskClient):
+    found = data(client, "market/exchanges")
+
+    assert (found["feed"], found["age_ms"]) == ("ok", 400)
+    assert [one["name"] for one in found["exchanges"]] == list(EXCHANGES)
+    first, second, _ = found["exchanges"]
+    assert (first["state"], first["connections"], first["latency_ms_p50"]) == ("running", 1, 12.0)
+    assert first["symbols"] == [BTC, "ETH/USDT:USDT"]
+    budget = first["budgets"][0]
+    assert (budget["used"], budget["limit"], budget["banned_until_ms"]) == (120, 2_400, NOW_MS - 400 + 60_000)
+    assert (second["state"], second["connections"], second["budgets"]) == ("unknown", None, [])
+
+
+def test_a_feed_that_is_silent_or_never_spoke_is_said_to_be(client: FlaskClient, deps: Deps):
+    assert data(client, "market/exchanges")["feed"] == "unknown"
+    feed_report.write(deps.run_dir, report(at_ms=NOW_MS - 60_000))
+
+    found = data(client, "market/exchanges")
+
+    assert (found["feed"], found["age_ms"]) == ("stale", 60_000)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("market/ticker?symbol=BTCUSDT&exchange=binance", 400, "demo-binance, demo-okx, demo-htx"),
+        ("market/ticker?symbol=SOLUSDT", 404, ""),
+        ("market/ticker", 400, ""),
+        ("market/klines?symbol=BTCUSDT&timeframe=7m", 400, "1m"),
+        ("market/klines?symbol=BTCUSDT&limit=0", 400, ""),
+        ("market/orderbook?symbol=BTCUSDT&limit=101", 400, ""),
+        ("market/stream?topics=weather", 400, "ticker"),
+        ("market/stream?symbols=!!", 400, "BTCUSDT"),
+        ("market/stream?exchange=okx", 400, "demo-okx"),
+    ],
+)
+def test_what_cannot_be_answered_says_what_can(deps: Deps, client: FlaskClient, path: str, status: int, said: str):
+    market_lived_in(deps)
+
+    answer = client.get(f"/api/v1/{path}")
+
+    assert answer.status_code == status
+    assert said in answer.get_json()["error"]["what_to_do"]
+
+
+def test_a_live_source_has_its_own_exchanges_and_the_first_is_meant(deps: Deps):
+    settings = msgspec.structs.replace(deps.settings, feed=Feed(exchanges=("okx", "binance")))
+    client = create_app(replace(deps, settings=settings)).test_client()
+
+    found = data(client, "market/exchanges")["exchanges"]
+
+    assert [one["name"] for one in found] == ["okx", "binance"]
+    assert client.get("/api/v1/market/ticker?symbol=BTCUSDT&exchange=demo-okx").status_code == 400
+    nobody = msgspec.structs.replace(deps.settings, feed=Feed(exchanges=()))
+    assert create_app(replace(deps, settings=nobody)).test_client().get("/api/v1/ticker/BTCUSDT").status_code == 400
