@@ -236,7 +236,9 @@ class FlowKeeper:
                 self.lost -= 1
                 self.out_of_order += 1
                 if not hole.open:
-                    self._changed.update({each.open_time: each for each in self._buckets if hole in each.holes})
+                    self._changed.update(
+                        {each.open_time: each for each in self._buckets if any(one is hole for one in each.holes)}
+                    )
                 return True
         return False
 
