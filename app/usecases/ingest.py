@@ -239,7 +239,8 @@ class Pipeline:
 
     def _candle(self, market: Market, candle: Candle) -> None:
         if not self._asked and candle.time_ms >= market.candle_ms:
-            if candle.closed or self.now_ms - market.candle_told_ms >= CANDLE_EVERY_MS:
+            began = candle.time_ms > market.candle_ms
+            if candle.closed or began or self.now_ms - market.candle_told_ms >= CANDLE_EVERY_MS:
                 self._candles.append(_candle_news(candle))
                 market.candle_told_ms = self.now_ms
             market.candle_ms = candle.time_ms
