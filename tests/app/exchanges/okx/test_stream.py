@@ -341,6 +341,18 @@ def test_a_book_that_does_not_add_up_is_a_gap_at_once_and_is_asked_for_anew():
     assert keeper.status(NOW_MS) == "ok"
 
 
+def test_the_checksum_is_over_25_levels_and_a_shorter_side_just_ends():
+    bids = [[f"{200 - place}.0", f"0.{place}10"] for place in range(30)]
+    asks = [["201", "1"], ["202.50", "2"], ["203", "3"]]
+    parts = [":".join(level) for pair in zip(bids[:3], asks, strict=True) for level in pair]
+    parts += [":".join(level) for level in bids[3:25]]
+    stream = session("depth")
+
+    stream.receive(push("books", book(bids, asks, checksum=crc(":".join(parts))), action="snapshot"), NOW_MS)
+
+    assert (stream.counters["checksums"], stream.counters["checksum_failures"]) == (1, 0)
+
+
 def test_a_checksum_of_0_is_none():
     stream = session("depth")
 
