@@ -17,11 +17,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
-from app.errors import Misconfigured
+from app.domain.market import symbols
+from app.errors import InvalidInput, Misconfigured
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "FLOTILLA__"
 SECRETS = {("database", "url"), ("redis", "url"), ("telegram", "token"), ("telegram", "base_url")}
+RENAMED = {"huobi": "htx", "okex": "okx"}  # the documents' names of exchanges that have others today
 LISTS = {("feed", "exchanges"), ("feed", "symbols"), ("feed", "spot_symbols")}  # with commas, in the environment
 _MASK = "********"
 _HARMLESS = {"charset", "db", "host", "port", "sslmode", "unix_socket", "virtual_host"}  # may be shown, of an address
@@ -263,6 +265,9 @@ def load(env: Mapping[str, str], root: Path = ROOT) -> Settings:
         if name.startswith(PREFIX):
             section, key, value = _read_variable(name, text, root)
             tree.setdefault(section, {})[key] = value
+    names = tree.get("feed", {}).get("exchanges")
+    if isinstance(names, list):
+        tree["feed"]["exchanges"] = [RENAMED.get(name, name) if isinstance(name, str) else name for name in names]
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -424,6 +429,14 @@ def _check_feed(settings: Settings) -> None:
     for name in settings.feed.exchanges:
         if not re.fullmatch(r"[a-z][a-z0-9]*", name):
             raise Misconfigured(f"feed.exchanges has {name!r}.", cure="Write names in lower case, such as binance,okx.")
+    for key, names, spot in (
+        ("symbols", settings.feed.symbols, False),
+        ("spot_symbols", settings.feed.spot_symbols, True),
+    ):
+        try:
+            _ = [symbols.parse(name, spot=spot) for name in names]
+        except InvalidInput as error:
+            raise Misconfigured(f"feed.{key}: {error}", cure=error.cure) from None
     if settings.simulated and len(settings.feed.exchanges) > 1:
         raise Misconfigured(
             "feed.exchanges mixes the demo exchange with live ones.", cure="Name demo alone, or only live exchanges."

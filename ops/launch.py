@@ -102,6 +102,7 @@ def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
         say(f"state folder    {state}")
         _end_orphans(settings, say)
         _check_ports(settings)
+        _check_exchanges(settings)
         before, after = migrate.upgrade(settings.database_url)
         say(
             f"database        {_kind(settings)}, schema {after}"
@@ -272,6 +273,15 @@ def _check_place(settings: Settings) -> None:
             f"Only {free_mb} MB are free where the state folder is: {settings.state_dir}",
             cure=f"Free at least {FREE_DISK_MB} MB, or move the state folder with FLOTILLA__STATE__DIR.",
         )
+
+
+def _check_exchanges(settings: Settings) -> None:
+    """A name that nobody knows is told here, to whoever typed it, and not in the log of a process that starts again and again."""
+    from app.exchanges.generic import check_id
+
+    for name in settings.feed.exchanges:
+        if name != "demo":
+            check_id(name)
 
 
 def _check_ports(settings: Settings) -> None:

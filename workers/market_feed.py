@@ -11,6 +11,7 @@ import msgspec
 import uvloop
 
 from app.cache.market import MarketCache
+from app.domain.market import symbols
 from app.domain.market.market_clock import MarketClock
 from app.errors import FlotillaError
 from app.exchanges.connection import Connection
@@ -105,7 +106,12 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
         market_ms=sources.now_ms,
         alarm=lambda notice_id, text: _alarm(settings, notice_id, text),
     )
-    scope = Scope(settings.feed.symbols, settings.feed.spot_symbols, settings.feed.books, settings.simulated)
+    scope = Scope(
+        tuple(symbols.parse(name) for name in settings.feed.symbols),
+        tuple(symbols.parse(name, spot=True) for name in settings.feed.spot_symbols),
+        settings.feed.books,
+        settings.simulated,
+    )
     feed = Feed(
         [sources.of(name) for name in exchanges_of(settings)],
         scope,

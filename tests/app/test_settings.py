@@ -40,6 +40,24 @@ def test_a_list_is_written_with_commas_in_the_environment(tmp_path: Path):
     assert load({"FLOTILLA__FEED__EXCHANGES": "binance, okx,"}, tmp_path).feed.exchanges == ("binance", "okx")
 
 
+def test_what_is_simulated_never_stands_in_the_database_of_what_is_live(tmp_path: Path):
+    demo, live = load({}, tmp_path), load({"FLOTILLA__FEED__EXCHANGES": "binance,okx"}, tmp_path)
+
+    assert (demo.simulated, demo.database_url.endswith("/demo.db")) == (True, True)
+    assert (live.simulated, live.database_url.endswith("/flotilla.db")) == (False, True)
+
+
+def test_processes_that_the_settings_do_not_need_rest(tmp_path: Path):
+    live = load({"FLOTILLA__FEED__EXCHANGES": "okx", "FLOTILLA__REDIS__URL": "redis://cache"}, tmp_path)
+
+    assert load({}, tmp_path).unneeded == frozenset()
+    assert live.unneeded == {"broker", "demo-exchange"}
+
+
+def test_the_documents_names_of_exchanges_are_known(tmp_path: Path):
+    assert load({"FLOTILLA__FEED__EXCHANGES": "huobi,okex"}, tmp_path).feed.exchanges == ("htx", "okx")
+
+
 def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path):
     (tmp_path / "url").write_text("postgresql://me:secret@db/flotilla\n", encoding="utf-8")
 
@@ -66,6 +84,12 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path):
         ("FLOTILLA__CLOCK__TIMEZONE", "Mars/Olympus", "Mars/Olympus"),
         ("FLOTILLA__CLOCK__TIMEZONE", "../etc/passwd", "timezone"),
         ("FLOTILLA__FEED__EXCHANGES", "Binance;rm", "feed.exchanges"),
+        ("FLOTILLA__FEED__EXCHANGES", "demo,binance", "mixes"),
+        ("FLOTILLA__FEED__SYMBOLS", "BTCUSDT,?!", "feed.symbols"),
+        ("FLOTILLA__FEED__FLUSH_MS", "0", "FLOTILLA__FEED__FLUSH_MS"),
+        ("FLOTILLA__DEMO__SYMBOLS", "1001", "FLOTILLA__DEMO__SYMBOLS"),
+        ("FLOTILLA__OKX__STREAM", "https://ws.okx.com", "okx.stream"),
+        ("FLOTILLA__BINANCE__SPOT_REST", "api.binance.com", "binance.spot_rest"),
         ("FLOTILLA__TELEGRAM__TOKEN", "123:abc", "chat_id"),
         ("FLOTILLA__STATE__DIR", "", "FLOTILLA__STATE__DIR"),
     ],
