@@ -107,8 +107,8 @@ def test_candles_are_asked_for_by_bounds_that_are_exclusive_and_come_oldest_firs
     candles = read(call, *rows)
 
     assert call.arguments == (
-        {"instId": "BTC-USDT-SWAP", "bar": "4H", "before": "999999", "after": str(1_000_000 + 300 * 240 * MINUTE_MS),
-         "limit": "300"},
+        {"instId": "BTC-USDT-SWAP", "bar": "4H", "before": "999999", "after": str(1_000_000 + 100 * 240 * MINUTE_MS),
+         "limit": "100"},
     )  # fmt: skip
     assert [(candle.time_ms, candle.closed, candle.volume, candle.timeframe) for candle in candles] == [
         (0, True, 3, "4h"), (60, False, 3, "4h"),
