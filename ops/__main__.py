@@ -160,6 +160,18 @@ def migrate(settings: Settings, args: argparse.Namespace) -> int:
     return WELL if answer["state"] == "current" else NOT_WELL
 
 
+def market(settings: Settings, args: argparse.Namespace) -> int:
+    """Show one symbol: book, candles, open interest, funding, quality; 1 when the feed is silent or the price is old."""
+    from ops import market_view
+
+    seen = market_view.look(settings, args.symbol, args.exchange)
+    if args.json:
+        _print_json(seen)
+    else:
+        print("\n".join(market_view.lines(seen)))
+    return WELL if market_view.is_well(seen) else NOT_WELL
+
+
 def ctl(settings: Settings, args: argparse.Namespace) -> int:
     """Run supervisorctl on this state folder's fleet; it has no --json, and 1 stands for all its errors but a silent fleet (3)."""
     if args.json or "--json" in args.words:
@@ -210,6 +222,9 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     add("show-config", show_config)
     add("migrate", migrate).add_argument("--check", action="store_true", help="only compare")
+    watched = add("market", market)
+    watched.add_argument("symbol", help="in any common spelling, such as BTCUSDT")
+    watched.add_argument("--exchange", help="one of the present source; without it, the first")
     add("ctl", ctl).add_argument(
         "words", nargs=argparse.REMAINDER, help="what supervisorctl takes, such as: restart monitor"
     )

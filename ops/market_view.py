@@ -1,0 +1,226 @@
+"""What `flotilla market` shows: straight from Redis, the database and the feed's report, so that main-app may be away."""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from app.cache.market import CachedBook, CachedTicker, MarketCache
+from app.domain.market import symbols
+from app.errors import InvalidInput, NotFound, Unavailable
+from app.host import feed_report
+from app.host.feed_report import FeedReport
+from app.settings import Settings
+from app.storage import pairs
+from app.storage.database import open_engine, reading
+from app.usecases.market_source import Source
+from app.usecases.read_market import OPEN_INTEREST_FRESH_MS, TICKER_FRESH_MS, MarketReader
+
+LEVELS = 5
+CANDLES = 5
+TIMEFRAMES = ("1m", "1h")
+
+
+def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, Any]:
+    """Everything that is known of one symbol. Raises InvalidInput for a symbol or exchange that is not watched."""
+    source = Source(settings.simulated, tuple(settings.feed.exchanges), settings.state_dir)
+    name, symbol = source.exchange(exchange), symbols.parse(spelled)
+    now_ms = time.time_ns() // 1_000_000
+    market = source.time(now_ms)
+    report, report_age_ms = _report(settings, now_ms)
+    engine = open_engine(settings.database_url, pool_size=1)
+    reader = MarketReader(engine, MarketCache(settings.redis_url))
+    try:
+        with closing(reader):
+            with reading(engine) as db:
+                pairs.pair_id(db, name, symbol)
+            ticker = reader.ticker(name, symbol)
+            book = reader.book(name, symbol, market)
+            lists = {
+                timeframe: reader.candles(name, symbol, timeframe, market, limit=CANDLES) for timeframe in TIMEFRAMES
+            }
+            _, settled = reader.funding(name, symbol, 1)
+            interest = reader.open_interest(name, symbol, "1m", 1)
+    except NotFound as error:
+        raise InvalidInput(
+            f"{name} has no {symbol} here.", cure="GET /api/v1/market/exchanges lists what is watched."
+        ) from error
+    finally:
+        engine.dispose()
+    at_ms = None if ticker is None else ticker.timestamp
+    opened_ms = interest[0].open_time if interest else None
+    return {
+        "symbol": symbol,
+        "exchange": name,
+        "simulated": settings.simulated,
+        "feed": {"state": _feed_state(report_age_ms), "report_age_ms": report_age_ms},
+        "ticker": {
+            "status": market.status(at_ms, TICKER_FRESH_MS),
+            "age_ms": market.age_ms(at_ms),
+            **(_known(ticker) if ticker else {}),
+        },
+        "book": {
+            "status": book.status,
+            "age_ms": book.age_ms,
+            "bids": _levels(book.book, "bids"),
+            "asks": _levels(book.book, "asks"),
+            "bid": book.summary.bid if book.summary else None,
+            "ask": book.summary.ask if book.summary else None,
+        },
+        "candles": {
+            timeframe: {
+                "status": found.status,
+                "age_ms": found.age_ms,
+                "candles": [msgspec.to_builtins(candle) for candle in found.candles],
+            }
+            for timeframe, found in lists.items()
+        },
+        "open_interest": {
+            "status": market.status(opened_ms, OPEN_INTEREST_FRESH_MS),
+            "age_ms": market.age_ms(opened_ms),
+            "quantity": interest[0].quantity if interest else None,
+            "value": interest[0].value if interest else None,
+            "change_percent": interest[0].change_percent if interest else None,
+        },
+        "funding": {
+            "rate": ticker.funding_rate if ticker else None,
+            "next_ms": ticker.next_funding_time if ticker else None,
+            "settled_rate": settled[0].rate if settled else None,
+            "settled_ms": settled[0].time_ms if settled else None,
+        },
+        "quality": _quality(report, name),
+    }
+
+
+def is_well(seen: dict[str, Any]) -> bool:
+    """Whether the feed reports and the price is of now."""
+    return bool(seen["feed"]["state"] == "ok" and seen["ticker"]["status"] == "ok")
+
+
+def lines(seen: dict[str, Any]) -> list[str]:
+    """The same for a person."""
+    head = f"{seen['symbol']} on {seen['exchange']}"
+    shown = [f"{head}  ** SIMULATED / 模拟 **" if seen["simulated"] else head]
+    if seen["feed"]["state"] != "ok":
+        age = _age(seen["feed"]["report_age_ms"])
+        last = f"its last report is {age} old" if age != "-" else "it has not reported yet"
+        shown.append(f"market-feed does not report ({last}): what follows is what was stored")
+    ticker = seen["ticker"]
+    shown += [
+        "",
+        _ticker_line(ticker),
+        *_book_lines(seen["book"]),
+    ]
+    for timeframe, found in seen["candles"].items():
+        shown.append(f"candles {timeframe}  {_worth(found)}")
+        shown += [_candle_line(candle) for candle in reversed(found["candles"])]
+    interest, funding = seen["open_interest"], seen["funding"]
+    shown += [
+        f"open interest  {_number(interest['quantity'])}  change {_percent(interest['change_percent'])}  {_worth(interest)}",
+        _funding_line(funding),
+        *_quality_lines(seen["quality"]),
+    ]
+    return shown
+
+
+def _report(settings: Settings, now_ms: int) -> tuple[FeedReport | None, int | None]:
+    try:
+        report = feed_report.read(settings.run_dir)
+    except Unavailable:
+        return None, None
+    return report, max(0, now_ms - report.at_ms)
+
+
+def _feed_state(age_ms: int | None) -> str:
+    if age_ms is None:
+        return "unknown"
+    return "ok" if age_ms <= feed_report.CURRENT_S * 1000 else "stale"
+
+
+def _known(ticker: CachedTicker) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(ticker).items() if name not in ("exchange", "symbol")}
+
+
+def _levels(book: CachedBook | None, side: str) -> list[list[float]]:
+    return [list(level) for level in getattr(book, side)[:LEVELS]] if book else []
+
+
+def _quality(report: FeedReport | None, exchange: str) -> list[dict[str, Any]]:
+    return [
+        {"collector": one.name, "state": one.state, "note": one.note, **msgspec.to_builtins(one.quality)}
+        for one in (report.collectors if report else ())
+        if one.exchange == exchange
+    ]
+
+
+def _ticker_line(ticker: dict[str, Any]) -> str:
+    names = ("high_24h", "low_24h", "volume", "mark_price")
+    figures = "  ".join(f"{name.removesuffix('_24h')} {_number(ticker.get(name))}" for name in names)
+    change = _percent(ticker.get("change_24h_percent"))
+    return f"price   {_number(ticker.get('price'))}  24h {change}  {figures}  {_worth(ticker)}"
+
+
+def _funding_line(funding: dict[str, Any]) -> str:
+    settled = f"settled {_rate(funding['settled_rate'])} at {_moment(funding['settled_ms'])}"
+    return f"funding        {_rate(funding['rate'])}, next {_moment(funding['next_ms'])}; {settled}"
+
+
+def _book_lines(book: dict[str, Any]) -> list[str]:
+    shown = [f"book    {_worth(book)}"]
+    if not book["bids"] and not book["asks"]:
+        return [*shown, f"        bid {_number(book['bid'])}  ask {_number(book['ask'])}"]
+    for level in range(max(len(book["bids"]), len(book["asks"]))):
+        bid = book["bids"][level] if level < len(book["bids"]) else (None, None)
+        ask = book["asks"][level] if level < len(book["asks"]) else (None, None)
+        shown.append(
+            f"  {_number(bid[1]):>14} {_number(bid[0]):>14} | {_number(ask[0]):<14} {_number(ask[1]):<14}".rstrip()
+        )
+    return shown
+
+
+def _candle_line(candle: dict[str, Any]) -> str:
+    figures = "  ".join(f"{_number(candle[name]):>12}" for name in ("open", "high", "low", "close", "volume"))
+    return f"  {_moment(candle['timestamp'])}  {figures}"
+
+
+def _quality_lines(quality: Sequence[dict[str, Any]]) -> list[str]:
+    if not quality:
+        return ["quality        -"]
+    return [
+        f"quality        {one['collector']}: {one['state']}, score {_number(one['score'])}, complete "
+        f"{_number(one['completeness'])}, latency p50 {_number(one['latency_ms_p50'])} ms,"
+        f" p99 {_number(one['latency_ms_p99'])} ms {one['note']}".rstrip()
+        for one in quality
+    ]
+
+
+def _worth(part: dict[str, Any]) -> str:
+    return f"[{part['status']}, {_age(part['age_ms'])} old]" if part["age_ms"] is not None else f"[{part['status']}]"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.10g}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f} %"
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value * 100:.4f} %"
+
+
+def _age(ms: int | None) -> str:
+    if ms is None:
+        return "-"
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
+        if ms >= 2 * size:
+            return f"{ms // size} {unit}"
+    return f"{ms / 1000:.1f} s"
+
+
+def _moment(ms: int | None) -> str:
+    return "-" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%m-%d %H:%M UTC")

@@ -1,0 +1,107 @@
+"""`flotilla market`: one symbol from rows, Redis and the feed's report; what is old says so, and the exit code too."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from app.cache.market import MarketCache
+from app.domain.market.market_clock import MarketClock
+from app.host import feed_report, market_clock_file
+from app.settings import ROOT, load
+from app.storage.database import open_engine
+from tests.api.market import BTC, EXCHANGES, MARKET_MS, cached_book, market_lived_in, report, ticker
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, sqlite_url: str, valkey_url: str) -> Run:
+    """The command on a demo market with rows and nothing in Redis, whose feed reported long ago."""
+    own = {
+        "FLOTILLA__STATE__DIR": str(tmp_path / "state"),
+        "FLOTILLA__DATABASE__URL": sqlite_url,
+        "FLOTILLA__REDIS__URL": valkey_url,
+        "FLOTILLA_CONFIG": os.devnull,
+    }
+    settings = load(own)
+    settings.run_dir.mkdir(parents=True)
+    engine = open_engine(sqlite_url)
+    market_lived_in(SimpleNamespace(settings=settings, engine=engine, run_dir=settings.run_dir))  # type: ignore[arg-type]
+    engine.dispose()
+
+    def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA__")} | own | more
+        words = (sys.executable, "-m", "ops", "market", *words)
+        return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    return command
+
+
+def make_fresh(tmp_path: Path, valkey_url: str) -> None:
+    """The market's clock stands where the rows end, the feed reports, and Redis is full."""
+    now_ms = time.time_ns() // 1_000_000
+    clock = MarketClock(now_ms, MARKET_MS, 0.001)
+    market_clock_file.write(market_clock_file.path_in(tmp_path / "state"), clock)
+    feed_report.write(tmp_path / "state" / "run", report(at_ms=now_ms))
+    cache = MarketCache(valkey_url)
+    cache.put_tickers([ticker(price=43250.5, change_24h_percent=5.76, funding_rate=0.0001)])
+    cache.put_books([cached_book()])
+    cache.close()
+
+
+def test_a_market_of_now_is_shown_whole(run: Run, tmp_path: Path, valkey_url: str):
+    make_fresh(tmp_path, valkey_url)
+
+    said = run("BTCUSDT")
+
+    assert said.returncode == 0, said.stderr
+    assert f"{BTC} on {EXCHANGES[0]}  ** SIMULATED / 模拟 **" in said.stdout
+    assert "price   43250.5  24h +5.76 %" in said.stdout
+    assert said.stdout.count(" | ") == 5
+    assert "open interest  55  change +10.00 %" in said.stdout
+    assert "funding        0.0100 %" in said.stdout
+    assert "running, score 96.5" in said.stdout
+    assert "does not report" not in said.stdout
+
+
+def test_a_feed_that_is_down_leaves_what_was_stored_with_its_age(run: Run):
+    said = run("btc-usdt")
+
+    assert said.returncode == 1
+    assert "market-feed does not report" in said.stdout
+    assert "price   100" in said.stdout
+    assert "bid 99  ask 101" in said.stdout
+    assert "[stale, " in said.stdout
+
+
+def test_json_has_the_same_and_unknown_is_null(run: Run):
+    said = run("ETHUSDT", "--json")
+
+    seen = json.loads(said.stdout)
+    assert said.returncode == 1
+    assert (seen["simulated"], seen["ticker"]["status"], seen["ticker"]["age_ms"]) == (True, "warming", None)
+    assert seen["open_interest"]["change_percent"] is None
+    assert seen["candles"]["1m"]["candles"] == []
+
+
+@pytest.mark.parametrize("words", [["SOLUSDT"], ["!!"], ["BTCUSDT", "--exchange", "binance"], []])
+def test_what_is_not_watched_is_a_wrong_command_line(run: Run, words: list[str]):
+    assert run(*words).returncode == 2
+
+
+def test_without_redis_the_rows_are_shown(run: Run, tmp_path: Path):
+    said = run("BTCUSDT", FLOTILLA__REDIS__URL=f"unix://{tmp_path}/nothing")
+
+    assert said.returncode == 1
+    assert "price   100" in said.stdout
+
+
+def test_without_a_database_it_does_not_answer(run: Run):
+    assert run("BTCUSDT", FLOTILLA__DATABASE__URL="postgresql://nobody@127.0.0.1:1/nothing").returncode == 3
