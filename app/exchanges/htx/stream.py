@@ -8,6 +8,7 @@ of a candle twice a second; so when the next one begins, the one before is asked
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ DEPTH_OF_SWAPS = "depth.size_150.high_freq"
 DEPTH_OF_SPOT = "mbp.150"  # 400 levels exist, but a whole book can be asked for up to 150
 LARGEST = 16 * 1024 * 1024
 AT_ONCE = 3
-CONFIRMED_WITHIN_MS = 5_000  # or a candle is closed as it was seen
+CONFIRMED_WITHIN_MS = 2_000  # or a candle is closed as it was seen
 NO_SUCH_THING = ("bad-request", 2011)
 NO_SUCH_WORDS = ("invalid symbol", "invalid topic", "Contract doesn")
 """One instrument that was delisted must not cost all others their connection."""
@@ -222,7 +223,7 @@ class HtxSession:
         elif said.op == "ping":
             self._pongs.append(_text({"op": "pong", "ts": said.ts}))
         elif said.status == "error" and said.id in self._ending:
-            return [self._as_seen(str(said.id), received_ms)]
+            return self._as_seen(str(said.id), received_ms)
         elif said.status == "error" or said.err_code not in (None, 0, "0") or said.op in ("close", "error"):
             raise self._refusal(said)
         elif said.op == "notify":
@@ -252,7 +253,9 @@ class HtxSession:
         return [mapper.spot_depth(reply.data, route.market, received_ms, said_ms, snapshot=True)]
 
     def _candle(self, topic: str, candle: Candle, received_ms: int) -> list[Event]:
-        """The one that runs. When it is another than before, the one before is over, and is asked for as it ended."""
+        """The one that runs. When it is another than before, the one before is over: it is asked for as it ended, and the new one
+        waits behind it, so that candles come in the order of time.
+        """
         before = self._running.get(topic)
         if before is not None and candle.time_ms < before.time_ms:
             if topic in self._ending and self._ending[topic][0].time_ms == candle.time_ms:
@@ -260,14 +263,13 @@ class HtxSession:
             else:
                 self.counters["late_candles"] += 1
             return []
+        over = before is not None and candle.time_ms > before.time_ms
+        found = self._as_seen(topic, received_ms)[:1] if over and topic in self._ending else []
         self._running[topic] = candle
-        if before is None or candle.time_ms == before.time_ms:
-            return [candle]
-        overdue = [self._as_seen(topic, received_ms)] if topic in self._ending else []
-        self._ending[topic] = (before, received_ms)
-        at_s = before.time_ms // 1000
-        self._questions.waiting.append(_text({"req": topic, "id": topic, "from": at_s, "to": at_s}))
-        return [*overdue, candle]
+        if over and before is not None:
+            self._ending[topic] = (before, received_ms)
+            self._questions.waiting.append(_question_of(topic, before))
+        return found if topic in self._ending else [*found, candle]
 
     def _confirmed(self, topic: str, route: _Route, rows: list[mapper.KlineRow], received_ms: int) -> list[Event]:
         ending = self._ending.get(topic)
@@ -276,12 +278,17 @@ class HtxSession:
         for row in rows:
             if row.id * 1000 == ending[0].time_ms:
                 del self._ending[topic]
-                return [mapper.candle(row, route.market, ending[0].timeframe, received_ms, closed=True)]
-        return [self._as_seen(topic, received_ms)]
+                closed = mapper.candle(row, route.market, ending[0].timeframe, received_ms, closed=True)
+                return [closed, self._running[topic]]
+        return self._as_seen(topic, received_ms)
 
-    def _as_seen(self, topic: str, received_ms: int) -> Candle:
+    def _as_seen(self, topic: str, received_ms: int) -> list[Event]:
+        """The candle that is over, and the one that waited behind it."""
         self.counters["unconfirmed_candles"] += 1
-        return msgspec.structs.replace(self._ending.pop(topic)[0], closed=True, received_ms=received_ms)
+        ended, _ = self._ending.pop(topic)
+        with suppress(ValueError):
+            self._questions.waiting.remove(_question_of(topic, ended))  # it was never asked
+        return [msgspec.structs.replace(ended, closed=True, received_ms=received_ms), self._running[topic]]
 
     def _overdue(self, received_ms: int) -> list[Event]:
         """Candles whose confirmation did not come; the longest asked for stand first."""
@@ -290,7 +297,7 @@ class HtxSession:
             topic, (_, asked_ms) = next(iter(self._ending.items()))
             if received_ms - asked_ms < CONFIRMED_WITHIN_MS:
                 break
-            found.append(self._as_seen(topic, received_ms))
+            found += self._as_seen(topic, received_ms)
         return found
 
     def _count_trades(self, topic: str, events: Iterable[Any]) -> None:
@@ -365,6 +372,11 @@ def _subscription(verb: str, topic: str) -> str:
         return _text({"op": verb, "cid": topic, "topic": topic})
     more = {"data_type": "incremental"} if topic.endswith(DEPTH_OF_SWAPS) else {}
     return _text({verb: topic, "id": topic, **more})
+
+
+def _question_of(topic: str, candle: Candle) -> str:
+    at_s = candle.time_ms // 1000
+    return _text({"req": topic, "id": topic, "from": at_s, "to": at_s})
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -158,18 +158,21 @@ def test_the_volumes_of_a_candle_are_in_coins_and_quote_coins():
     assert (spot.volume, spot.quote_volume) == (3, 3000)
 
 
-def test_a_candle_is_closed_as_htx_answers_when_the_next_one_begins():
+def test_a_candle_is_closed_as_htx_answers_and_the_next_one_waits_behind_it():
     stream, topic = session("candles"), "market.BTC-USDT.kline.1min"
 
-    stream.receive(push(topic, kline(10)), NOW_MS)
-    [running] = stream.receive(push(topic, kline(11)), NOW_MS)
+    [first] = stream.receive(push(topic, kline(10)), NOW_MS)
+    assert stream.receive(push(topic, kline(11)), NOW_MS) == []
     [question] = texts(stream)
-    [closed] = stream.receive(said(id=topic, rep=topic, status="ok", data=[kline(10, close=2.5)]), NOW_MS)
+    assert stream.receive(push(topic, kline(11, close=7)), NOW_MS) == []
+    closed, running = stream.receive(said(id=topic, rep=topic, status="ok", data=[kline(10, close=2.5)]), NOW_MS)
 
-    assert (running.time_ms, running.closed) == (660_000, False)
+    assert not first.closed
     assert question == {"req": topic, "id": topic, "from": 600, "to": 600}
     assert (closed.time_ms, closed.close, closed.closed) == (600_000, 2.5, True)
+    assert (running.time_ms, running.close, running.closed) == (660_000, 7, False)
     assert stream.receive(said(id=topic, rep=topic, status="ok", data=[kline(10)]), NOW_MS) == []
+    assert len(stream.receive(push(topic, kline(11)), NOW_MS)) == 1
 
 
 @pytest.mark.parametrize(
@@ -184,9 +187,10 @@ def test_a_candle_without_a_good_answer_is_closed_as_it_was_seen(answer):
     stream.receive(push(topic, kline(10)), NOW_MS)
     stream.receive(push(topic, kline(11)), NOW_MS)
 
-    [closed] = stream.receive(said(**answer), NOW_MS)
+    closed, running = stream.receive(said(**answer), NOW_MS)
 
     assert (closed.time_ms, closed.close, closed.closed) == (600_000, 2, True)
+    assert running.time_ms == 660_000
     assert stream.counters["unconfirmed_candles"] == 1
 
 
@@ -196,12 +200,23 @@ def test_a_candle_that_nobody_answers_for_is_closed_after_a_while():
     stream.receive(push(topic, kline(11)), NOW_MS)
     assert stream.receive(push(topic, kline(10, close=3)), NOW_MS) == []  # a straggler of the one that ends
 
-    assert stream.receive(said(ping=1), NOW_MS + 4_999) == []
-    [closed] = stream.receive(said(ping=1), NOW_MS + 5_000)
-    assert (closed.time_ms, closed.close, closed.closed) == (600_000, 3, True)
+    assert stream.receive(said(ping=1), NOW_MS + 1_999) == []
+    closed, running = stream.receive(said(ping=1), NOW_MS + 2_000)
+    assert (closed.time_ms, closed.close, closed.closed, running.time_ms) == (600_000, 3, True, 660_000)
+    assert all("req" not in question for question in texts(stream))  # too late to ask
 
     assert stream.receive(push(topic, kline(9)), NOW_MS) == []
     assert stream.counters["late_candles"] == 1
+
+
+def test_a_candle_is_closed_at_the_latest_when_the_next_but_one_begins():
+    stream, topic = session("candles"), "market.BTC-USDT.kline.1min"
+    for minute in (10, 11):
+        stream.receive(push(topic, kline(minute)), NOW_MS)
+
+    [closed] = stream.receive(push(topic, kline(12)), NOW_MS)
+
+    assert (closed.time_ms, closed.closed) == (600_000, True)
 
 
 def test_a_book_of_a_perpetual_counts_its_versions():
