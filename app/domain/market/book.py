@@ -73,14 +73,14 @@ class Side:
 
     def _trim(self) -> None:
         """Keep the best levels, in order."""
-        sign = self._sign
-        keys = sorted([sign * price for price, quantity in self.quantities.items() if quantity > 0])
-        if len(keys) > self._most:
-            keys = keys[: self._most]
+        quantities, falling = self.quantities, self._sign < 0
+        prices = sorted([price for price, quantity in quantities.items() if quantity > 0], reverse=falling)
+        if len(prices) > self._most:
+            del prices[self._most :]
             if not self._windowed:
-                self._horizon = min(self._horizon, keys[-1])
-        self._heap = keys
-        self.quantities = {sign * key: self.quantities[sign * key] for key in keys}
+                self._horizon = min(self._horizon, self._sign * prices[-1])
+        self.quantities = {price: quantities[price] for price in prices}
+        self._heap = [-price for price in prices] if falling else prices  # what is sorted is a heap
         self._ordered = None
 
     @property
