@@ -334,7 +334,9 @@ class BookKeeper:
         self._checks = True
 
     def ask(self, now_ms: int) -> bool:
-        """Whether a whole book must be asked for now. It is said once, and again when no answer came for some seconds."""
+        """Whether a whole book must be asked for now. It is said once, and again when no answer came for some seconds: of our own
+        time, because an answer takes as long on a market that runs a thousand times as fast.
+        """
         if not self.sync.wants_snapshot:
             self._asked_ms = None
             return False
