@@ -101,6 +101,7 @@ class CandleFeed:
             closed = scene.market.candles(self.venue, self.symbol, self._timeframe, start, count, now)
             out = [self._write(scene.multiplied(candle), now) for candle in closed]
             self._open_ms = present
+            self._turn = self._turns  # the new one is told at once: where nothing says "closed", that does
         self._turn += 1
         if self._turn >= self._turns:
             self._turn = 0

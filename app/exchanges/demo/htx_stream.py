@@ -286,11 +286,11 @@ class _Words:
         return [trade_row(self._scene, self._written, trade) for trade in found]
 
     def trades(self, trades: list[DemoTrade], now_ms: int) -> list[bytes]:
-        """What was traded since the last message, in one message; by the thousand it is more than one."""
+        """What was traded since the last message, newest first, in one message; by the hundred it is more than one."""
         out = []
         for start in range(0, len(trades), 100):
             part = trades[start : start + 100]
-            rows = [trade_row(self._scene, self._written, trade) for trade in part]
+            rows = [trade_row(self._scene, self._written, trade) for trade in reversed(part)]
             tick = {"id": part[-1].id, "ts": self._said(part[-1].time_ms), "data": rows}
             out.append(self._message(now_ms, tick))
         return out

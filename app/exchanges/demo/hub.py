@@ -61,6 +61,11 @@ class Client:
         self._transport.write(data)
         return self._transport.get_write_buffer_size() <= MOST_WAITING_BYTES
 
+    async def gone(self) -> None:
+        """Wait until its end of the connection is closed."""
+        while not self._transport.is_closing():  # noqa: ASYNC110 - a transport tells nobody
+            await asyncio.sleep(_GONE_S)
+
     def reset(self) -> None:
         """Cut the connection with a TCP reset."""
         self.cut = True

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from app.exchanges.demo import frames
 from app.exchanges.demo.answers import Answer, Door
@@ -26,7 +26,7 @@ from app.exchanges.demo.market import Market
 from app.exchanges.demo.okx_rest import OkxRest
 from app.exchanges.demo.okx_stream import OkxStreams, OkxTalk
 from app.exchanges.demo.scene import Scene
-from app.exchanges.demo.talk import Talk
+from app.exchanges.demo.talk import Say, Talk
 from app.exchanges.demo.values import Venue
 
 log = logging.getLogger(__name__)
@@ -165,8 +165,8 @@ class DemoServer:
             fault.count("refused")
             return _response(Answer(503, b'{"error":"Service Unavailable"}', {"Retry-After": "1"}))
         talk = address.talk(request)
-        # no compression: our frames are made once for all clients; no automatic pongs: a half-open connection sends none
-        socket = web.WebSocketResponse(compress=False, autoping=False, max_msg_size=_LARGEST_MESSAGE)
+        # no compression: our frames are made once for all clients; nothing automatic: a half-open connection answers nothing
+        socket = web.WebSocketResponse(compress=False, autoping=False, autoclose=False, max_msg_size=_LARGEST_MESSAGE)
         socket.headers.update(SIMULATED)
         await socket.prepare(request)
         transport = request.transport
@@ -184,24 +184,30 @@ class DemoServer:
         return socket
 
     async def _listen(self, client: Client, socket: web.WebSocketResponse) -> None:
-        talk = client.talk
-        async for message in socket:
-            if client.silent:
-                continue
-            if message.type is WSMsgType.TEXT:
-                stays = self.hub.do(client, talk.receive(message.data))
-            elif message.type is WSMsgType.BINARY:
-                stays = self.hub.do(client, talk.receive(message.data.decode("utf-8", "replace")))
-            elif message.type is WSMsgType.PING:
-                client.put(frames.pong(message.data))
-                stays = client.flush()
-            else:
-                if message.type is WSMsgType.PONG:
-                    talk.pong()
-                stays = True
-            if not stays:
+        while True:
+            message = await socket.receive()
+            if client.silent and message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING):
+                await client.gone()  # half open: not even a close is answered
+                return
+            if message.type in (WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                return
+            if not client.silent and not self._heard(client, message):
                 await socket.close()
                 return
+
+    def _heard(self, client: Client, message: WSMessage) -> bool:
+        """Do what a message asks for. False: the connection is to be closed."""
+        talk = client.talk
+        match message.type:
+            case WSMsgType.TEXT:
+                return self.hub.do(client, talk.receive(message.data))
+            case WSMsgType.BINARY:
+                return self.hub.do(client, talk.receive(message.data.decode("utf-8", "replace")))
+            case WSMsgType.PING:
+                return self.hub.do(client, [Say(frames.pong(message.data))])
+            case WSMsgType.PONG:
+                talk.pong()
+        return message.type is not WSMsgType.CLOSE
 
     async def _beat(self, client: Client, socket: web.WebSocketResponse) -> None:
         while True:
