@@ -8,19 +8,22 @@ import msgspec
 from api.routes.route import JSON, Call, File, Nothing, Reply, Route
 
 WEB = Path(__file__).resolve().parents[1] / "web"
-ASSETS = ("flotilla.css", "index.js", "docs.js", "icon.svg")
+ASSETS = ("flotilla.css", "index.js", "market.js", "docs.js", "icon.svg")
+# Said by the page itself, without a script, in the languages of those who may take the numbers for real.
+_BANNER = "simulated.html"
+_BANNER_PLACE = b"<!-- simulated -->"
 _HTML = "text/html; charset=utf-8"
 _MEDIA = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 
-def overview(_call: Call[Nothing]) -> Reply[File]:
+def overview(call: Call[Nothing]) -> Reply[File]:
     """The page of what runs."""
-    return Reply(File(_read("index.html")))
+    return Reply(File(_page("index.html", simulated=call.deps.settings.simulated)))
 
 
-def docs(_call: Call[Nothing]) -> Reply[File]:
+def docs(call: Call[Nothing]) -> Reply[File]:
     """The page that explains the API."""
-    return Reply(File(_read("docs.html")))
+    return Reply(File(_page("docs.html", simulated=call.deps.settings.simulated)))
 
 
 def openapi(_call: Call[Nothing]) -> Reply[File]:
@@ -40,6 +43,11 @@ def _asset(name: str) -> Route[Nothing, File]:
 @cache
 def _read(name: str) -> bytes:
     return (WEB / name).read_bytes()
+
+
+@cache
+def _page(name: str, *, simulated: bool) -> bytes:
+    return _read(name).replace(_BANNER_PLACE, _read(_BANNER) if simulated else b"")
 
 
 @cache

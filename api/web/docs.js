@@ -1,6 +1,7 @@
 // Draws /openapi.json: operations in groups, their parameters and schemas, and a form that tries each of them.
 "use strict";
 
+const STREAM_MS = 3000;
 const SHOWN_CHARACTERS = 20000;
 const byId = (id) => document.getElementById(id);
 
@@ -154,11 +155,26 @@ async function send(form, path, method, parameters, line, shown) {
   line.textContent = `${method} ${address} ...`;
   const began = performance.now();
   const answer = await fetch(address, request);
-  const text = await answer.text();
+  const endless = (answer.headers.get("Content-Type") || "").startsWith("text/event-stream");
+  const text = endless ? await firstPieces(answer) : await answer.text();
   const took = Math.round(performance.now() - began);
   line.textContent = `${method} ${address} → ${answer.status}, ${took} ms, trace ${answer.headers.get("X-Trace-Id")}`;
   shown.textContent = pretty(text).slice(0, SHOWN_CHARACTERS);
   shown.hidden = false;
+}
+
+// What a stream says within a moment; it would never end by itself.
+async function firstPieces(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const over = new Promise((resolve) => setTimeout(() => resolve({ done: true }), STREAM_MS));
+  let text = "";
+  while (text.length < SHOWN_CHARACTERS) {
+    const { done, value } = await Promise.race([reader.read(), over]);
+    if (done) break;
+    text += value;
+  }
+  await reader.cancel();
+  return text;
 }
 
 function pretty(text) {

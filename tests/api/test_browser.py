@@ -2,18 +2,25 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from api.deps import Deps
 from api.main import create_app
+from app.cache.market import MarketCache
+from app.domain.market.market_clock import MarketClock
+from app.host import feed_report, market_clock_file
 from app.notify import outbox
+from app.settings import Feed
 from tests.api.conftest import Fleet
+from tests.api.market import MARKET_MS, market_lived_in, report, ticker
 from tests.builders import NOW
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -47,7 +54,10 @@ def address(steered: Deps) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, create_app(replace(steered, patience_s=5.0)), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    push = steered.hub.start()
     yield f"http://127.0.0.1:{server.server_port}"
+    steered.hub.end()
+    push.join(timeout=10)
     server.shutdown()
     thread.join()
     server.server_close()
@@ -87,6 +97,78 @@ def test_the_first_page_shows_what_runs(page: Page, address: str, fleet: Fleet):
     expect(page.locator("#problems")).to_be_hidden()
     for name in ("API", "Health", "Metrics", "OpenAPI"):
         expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+
+
+@pytest.fixture
+def market(steered: Deps, valkey_url: str) -> Iterator[MarketCache]:
+    """A market of now, and what tells its news."""
+    market_lived_in(steered)
+    now_ms = time.time_ns() // 1_000_000
+    clock = MarketClock(now_ms, MARKET_MS, 0.001)
+    market_clock_file.write(market_clock_file.path_in(steered.settings.state_dir), clock)
+    feed_report.write(steered.run_dir, report(at_ms=now_ms))
+    cache = MarketCache(valkey_url)
+    cache.put_tickers([ticker(price=43250.5, bid=43249.5, ask=43251.0, change_24h_percent=5.76)])
+    yield cache
+    cache.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_simulated_market_is_said_to_be_one_even_without_scripts(browser: Browser, address: str, path: str):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}{path}")
+
+    expect(page.locator("#simulated")).to_be_visible()
+    expect(page.locator("#simulated")).to_contain_text("SIMULATED")
+    expect(page.locator("#simulated")).to_contain_text("模拟")
+    context.close()
+
+
+def test_a_live_market_has_no_such_banner(deps: Deps):
+    live = msgspec.structs.replace(deps.settings, feed=Feed(exchanges=("binance",)))
+    client = create_app(replace(deps, settings=live)).test_client()
+
+    assert "SIMULATED" not in client.get("/").text + client.get("/docs").text
+    assert "SIMULATED" in create_app(deps).test_client().get("/").text
+
+
+def test_the_market_is_shown_and_lives(page: Page, address: str, market: MarketCache, tmp_path: Path):
+    page.goto(address)
+    btc = page.locator("#market tr", has_text="BTC/USDT:USDT")
+    for text in ("43,250.50", "+5.76 %", "43,249.50", "43,251.00", "ok"):
+        expect(btc).to_contain_text(text)
+    expect(page.locator("#market tr", has_text="ETH/USDT:USDT")).to_contain_text("warming")
+    expect(page.locator("#collectors tr", has_text="Demo-Binance")).to_contain_text("97")
+    expect(page.locator("#collectors tr", has_text="Demo-Okx")).to_contain_text("unknown")
+    expect(page.locator("#live")).to_have_text("live")
+
+    newest = [ticker(price=44_000.25, change_24h_percent=-1.5)]
+    market.put_tickers(newest)
+    market.tell(newest)
+
+    expect(btc).to_contain_text("44,000.25", timeout=3_000)  # sooner than the page asks again
+    expect(btc).to_contain_text("-1.50 %")
+    page.screenshot(path=os.environ.get("FLOTILLA_TEST_SCREENSHOT", str(tmp_path / "page.png")), full_page=True)
+
+
+def test_another_exchange_can_be_chosen(page: Page, address: str, market: MarketCache):
+    market.put_tickers([ticker("demo-okx", price=2.5)])
+    page.goto(address)
+    expect(page.locator("#market tr", has_text="BTC/USDT:USDT")).to_contain_text("43,250.50")
+
+    page.get_by_label("Exchange").select_option("demo-okx")
+
+    expect(page.locator("#market tr", has_text="BTC/USDT:USDT")).to_contain_text("2.50")
+
+
+def test_the_api_page_shows_the_beginning_of_the_stream(page: Page, address: str):
+    page.goto(f"{address}/docs#get_api_v1_market_stream")
+    box = page.locator("#get_api_v1_market_stream")
+    box.get_by_role("button", name="Try it").click()
+
+    expect(box.locator(".result")).to_contain_text("→ 200")
+    expect(box.locator("form pre")).to_contain_text("event: hello")
 
 
 def test_the_first_page_refreshes_itself(page: Page, address: str, fleet: Fleet):
