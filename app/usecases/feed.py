@@ -245,9 +245,12 @@ class Feed:
     # --- what passes
 
     async def _write_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
         while True:
-            await asyncio.sleep(self._flush_s)
-            now_s = asyncio.get_running_loop().time()
+            due_s = max(due_s + self._flush_s, loop.time())  # what writing takes is part of the rhythm
+            await asyncio.sleep(due_s - loop.time())
+            now_s = loop.time()
             due = now_s >= self._notes_due_s
             if due:
                 self._notes_due_s = now_s + NOTES_EVERY_S
