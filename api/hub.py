@@ -137,6 +137,10 @@ class Hub:
         """How many streams are open."""
         return self._clients
 
+    def leave_room(self, connections: int) -> None:
+        """Where there may be so many connections in all, a quarter of them stays for everything else."""
+        self._limit = min(self._limit, connections * 3 // 4)
+
     def start(self) -> threading.Thread:
         """Begin to listen, in a thread of its own."""
         thread = threading.Thread(target=self.run, name="push", daemon=True)

@@ -45,15 +45,18 @@ def run() -> None:
     settings = load(os.environ)
     life = lifecycle.begin(NAME, settings.run_dir, level=settings.log.level)
     deps = replace(open_deps(settings, draining=life.draining.is_set), apart=_in_a_thread)
-    server = Server((settings.api.host, settings.api.port), create_app(deps), connections=_room_for_connections())
+    connections = _room_for_connections()
+    deps.hub.leave_room(connections)
+    server = Server((settings.api.host, settings.api.port), create_app(deps), connections=connections)
     server.start()
-    deps.hub.start()
+    push = deps.hub.start()
     _log.info("serving at %s", settings.address)
     sys.setswitchinterval(0.001)  # a thread that reads long logs hands over five times as often as by default
     gc.freeze()  # what is loaded now stays: the collector need not walk it again
     turns = _Turns()
+    gevent.spawn(_warm_up, deps)
     loops = [gevent.spawn(_reconcile_forever, deps, turns), gevent.spawn(_beat_forever, settings, life, turns)]
-    while not life.draining.is_set() and not any(loop.dead for loop in loops):
+    while not life.draining.is_set() and push.is_alive() and not any(loop.dead for loop in loops):
         gevent.sleep(0.1)
     broken = not life.draining.is_set()  # a loop ended by an error that nobody foresaw: supervisord starts us afresh
     deps.hub.end()  # streams never end by themselves
@@ -170,6 +173,14 @@ def _reconcile_forever(deps: Deps, turns: _Turns) -> None:
             away = False
         turns.ended()
         gevent.sleep(RECONCILE_EVERY_S)
+
+
+def _warm_up(deps: Deps) -> None:
+    """Fill the caches with what is asked for first. Without it the first readers wait a little longer."""
+    try:
+        _log.info("%d entries are warm", deps.look_up.warm_up())
+    except FlotillaError as error:
+        _log.info("the caches begin empty: %s", told(error))
 
 
 def _beat_forever(settings: Settings, life: lifecycle.Life, turns: _Turns) -> None:

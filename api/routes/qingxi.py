@@ -15,6 +15,8 @@ from api import source
 from api.routes.market import TickerView, reported, ticker_view
 from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
 from app.domain.market import symbols
+from app.domain.market.consistency import disagreements
+from app.domain.market.values import BookTop
 from app.errors import InvalidInput, NotFound, Unavailable
 from app.host.feed_report import CollectorReport, FeedReport, Quality
 from app.storage import collectors, refused
@@ -22,8 +24,7 @@ from app.storage.collectors import Collector, Desired
 from app.storage.database import reading
 from app.usecases.steer_collectors import steer_collector
 
-WARNING_PERCENT, CRITICAL_PERCENT = 1.0, 2.0
-WARNING_MS, CRITICAL_MS = 10_000, 20_000
+Consistency = Literal["ok", "warning", "critical", "unknown"]
 Stage = Literal["received", "refused", "stored", "published"]
 _STAGES: tuple[Stage, ...] = ("received", "refused", "stored", "published")
 Name = Annotated[str, Meta(min_length=1, max_length=50, description="One of /api/qingxi/collectors/list.")]
@@ -216,11 +217,8 @@ class SymbolTops(Answer, frozen=True):
 
     symbol: str
     tops: list[TickerView]
-    difference_percent: Annotated[float | None, Meta(description="Between the highest and the lowest mid.")]
-    difference_ms: Annotated[int | None, Meta(description="Between the newest and the oldest of them.")]
-    consistency: Annotated[
-        Literal["ok", "warning", "critical", "unknown"], Meta(description="unknown: fewer than two that are fresh.")
-    ]
+    consistency: Annotated[Consistency, Meta(description="unknown: fewer than two whose price can be trusted.")]
+    disagreements: Annotated[list[str], Meta(description="In words, the worst first.")]
 
 
 class MarketData(Answer, frozen=True):
@@ -398,21 +396,29 @@ def _steer(call: Call[CollectorAsked], desired: Desired) -> Reply[CollectorWish]
     return Reply(CollectorWish(changed, _view(row)), 202 if changed else 200)
 
 
-def _compared(symbol: str, tops: list[TickerView]) -> SymbolTops:
-    """Whether the exchanges agree, of those whose top is fresh."""
-    fresh = [top for top in tops if top.status == "ok" and top.bid is not None and top.ask is not None]
-    mids = [(top.bid + top.ask) / 2 for top in fresh if top.bid and top.ask]
-    if len(mids) < 2:
-        return SymbolTops(symbol, tops, None, None, "unknown")
-    times = [top.timestamp for top in fresh if top.timestamp is not None]
-    percent = (max(mids) - min(mids)) / min(mids) * 100
-    apart_ms = max(times) - min(times)
-    verdict: Literal["ok", "warning", "critical"] = "ok"
-    if percent > CRITICAL_PERCENT or apart_ms > CRITICAL_MS:
-        verdict = "critical"
-    elif percent > WARNING_PERCENT or apart_ms > WARNING_MS:
-        verdict = "warning"
-    return SymbolTops(symbol, tops, round(percent, 6), apart_ms, verdict)
+def _compared(symbol: str, views: list[TickerView]) -> SymbolTops:
+    """Whether the exchanges agree, of those whose price can be trusted."""
+    tops = [
+        BookTop(
+            view.exchange,
+            symbol,
+            view.timestamp,
+            view.timestamp,
+            bid=view.bid,
+            ask=view.ask,
+            bid_quantity=0,
+            ask_quantity=0,
+        )
+        for view in views
+        if view.status == "ok" and view.bid is not None and view.ask is not None and view.timestamp is not None
+    ]
+    if len(tops) < 2:
+        return SymbolTops(symbol, views, "unknown", [])
+    found = disagreements(tops)
+    worst: Consistency = "ok"
+    if found:
+        worst = "critical" if any(one.severity == "CRITICAL" for one in found) else "warning"
+    return SymbolTops(symbol, views, worst, [one.sentence for one in found])
 
 
 def _collectors(report: FeedReport | None) -> Iterable[CollectorReport]:
@@ -538,7 +544,7 @@ ROUTES = (
         "market-data",
         read_market_data,
         "The newest tops, and whether the exchanges agree",
-        MarketData([SymbolTops(_BTC, [_TOP], 0.02, 150, "ok")]),
+        MarketData([SymbolTops(_BTC, [_TOP], "ok", [])]),
         asks=MarketDataAsked,
         raises=(InvalidInput, Unavailable),
         quiet=True,

@@ -278,6 +278,14 @@ def test_there_is_room_for_so_many_and_no_more(make: Make):
         hub.room()
 
 
+def test_streams_never_take_all_connections(make: Make):
+    hub = make()
+    hub.leave_room(1)
+
+    with pytest.raises(Unavailable):
+        hub.room()
+
+
 def test_a_quiet_stream_says_that_it_is_still_there(make: Make, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub_module, "KEEP_ALIVE_S", 0.05)
     told = live(Told(make()))

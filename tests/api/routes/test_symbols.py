@@ -51,6 +51,16 @@ def test_spot_is_another_pair_than_the_perpetual(client: FlaskClient):
 
 
 @pytest.mark.usefixtures("listed")
+def test_a_pair_is_read_once_and_then_held_in_redis_and_here(client: FlaskClient, deps: Deps):
+    client.get("/api/v1/symbols/BTCUSDT")
+    with transaction(deps.engine) as db:
+        symbols.change(db, BTC, now=NOW, status="SUSPENDED")  # by somebody who tells nobody
+
+    assert client.get("/api/v1/symbols/BTCUSDT").get_json()["data"]["status"] == "ACTIVE"
+    assert deps.redis.ttl("symbol:info:BTC/USDT%3AUSDT") > 290
+
+
+@pytest.mark.usefixtures("listed")
 def test_pairs_come_page_by_page_and_by_status(client: FlaskClient):
     first = client.get("/api/v1/symbols?limit=2").get_json()["data"]
 
