@@ -213,7 +213,8 @@ class Collector:
         remembered = await self._shelf.remember(self.exchange.name, instruments, self._now_ms())
         for symbol, pair_id in remembered.pair_ids.items():
             market = self._pipeline.watch(self.exchange.name, symbol, pair_id=pair_id, deep=symbol in self._watch.deep)
-            self._pipeline.resume(market, remembered.flows.get(symbol), remembered.interests[symbol])
+            interest = remembered.interests[symbol]
+            self._pipeline.resume(market, remembered.flows.get(symbol), interest, self._now_ms())
         self._pair_ids |= remembered.pair_ids
 
     async def _ask_for_books(self) -> None:

@@ -5,6 +5,7 @@ It holds no handle and waits for nothing: streams, history and replay call ``tak
 counted as lost. It belongs to one thread.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
@@ -37,6 +38,7 @@ SUMMARY_EVERY_MS = 1_000  # walking a thousand levels for the sums; the best pri
 BOOK_LEVELS = 100  # in Redis
 BOOK_EVERY_MS = 1_000
 CANDLE_EVERY_MS = 1_000  # of one that still runs
+_log = logging.getLogger(__name__)
 NEWS_EVERY_MS = 250  # of one kind and symbol; neither a person's eye nor a strategy needs more
 
 
@@ -157,17 +159,21 @@ class Pipeline:
                 counts = self.messages.setdefault(exchange, counts)
             channel, handle = handlers[type(event)]
             counts[channel] += 1
-            cleaned = clean(event, context)
-            if cleaned.refused is not None:
-                self._refuse(event, channel, cleaned.refused)
-                continue
-            self._marks = ()
-            if cleaned.marks:
-                self._note_marks(event, cleaned.marks)
-            market.seen_ms = now_ms
-            if not asked:
-                received.append(event.received_ms)
-            handle(market, event)
+            try:
+                cleaned = clean(event, context)
+                if cleaned.refused is not None:
+                    self._refuse(event, channel, cleaned.refused)
+                    continue
+                self._marks = ()
+                if cleaned.marks:
+                    self._note_marks(event, cleaned.marks)
+                market.seen_ms = now_ms
+                handle(market, event)
+            except Exception as error:  # noqa: BLE001 - a mistake of ours costs the value that it stumbled over, never the stream
+                self._stumble(event, channel, error)
+            else:
+                if not asked:
+                    received.append(event.received_ms)
 
     def _context(self, exchange: str, *, asked: bool) -> Context:
         """What the checks compare with. What was asked for may be history, and is compared with nothing else."""
@@ -193,6 +199,16 @@ class Pipeline:
     def counters_of(self, exchange: str) -> Counter[str]:
         """What was wrong with an exchange's messages."""
         return self.counters.setdefault(exchange, Counter())
+
+    def _stumble(self, event: Event, channel: str, error: Exception) -> None:
+        counters = self.counters_of(event.exchange)
+        counters["stumbled"] += 1
+        if counters["stumbled"] == 1:
+            _log.error("the %s of %s %s: %r", channel, event.exchange, event.symbol, error, exc_info=error)
+        message = RefusedMessage(
+            _moment(self.now_ms), event.exchange, channel, "stumbled", event.symbol, repr(error)[:DETAIL_LENGTH]
+        )
+        self._waiting.refuse(message)
 
     def _refuse(self, event: Event, channel: str, finding: Finding) -> None:
         self.counters_of(event.exchange)["refused"] += 1
@@ -278,12 +294,17 @@ class Pipeline:
             row = FundingRow(market.pair_id, funding.time_ms, funding.rate, funding.mark_price)
             self._waiting.funding[market.pair_id, "funding", funding.time_ms] = row
 
-    def resume(self, market: Market, flow: Flow | None, interest: OpenInterestState) -> None:
-        """Go on where the process before ended: the minute that it had begun, and the open interest that it had stored."""
-        if market.interest.last is None:
-            market.interest = interest
+    def resume(self, market: Market, flow: Flow | None, interest: OpenInterestState, now_ms: int) -> None:
+        """Go on where the process before ended: the minute that it had begun, and the open interest that it had stored.
+
+        The database may have been away at the start: then what came since is newer.
+        """
+        began = market.interest.minutes
+        older = tuple(one for one in interest.minutes if not began or one[0] < began[0][0])
+        market.interest = OpenInterestState((*older, *began))
         if flow is not None:
-            market.flow.resume(_flow_value(market, flow))
+            market.flow.resume(_flow_value(market, flow), now_ms)
+            self._flows.add(market)
 
     @property
     def waiting(self) -> int:
@@ -316,6 +337,8 @@ class Pipeline:
     def _gather_flows(self, market: Market) -> None:
         if market.pair_id is not None:
             for flow in market.flow.changed():
+                if flow.status == "repaired":
+                    self.counters_of(market.exchange)["repaired"] += 1
                 self._waiting.flows[market.pair_id, "1m", flow.open_time] = _flow_row(market.pair_id, flow)
 
     def put_back(self, harvest: Harvest) -> None:

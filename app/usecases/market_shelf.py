@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from app.domain.market.timeframes import MINUTE_MS, open_of
+from app.domain.market.timeframes import MINUTE_MS
 from app.domain.orderflow.open_interest import KEPT_MS, OpenInterestState
 from app.exchanges.exchange import Instrument
 from app.storage import flow, funding, klines, open_interest, pairs, symbols
@@ -25,7 +25,7 @@ class Remembered:
 
     pair_ids: dict[str, int]
     flows: dict[str, Flow] = field(default_factory=dict)
-    """The newest minute of each symbol, where it is the present one or the one before."""
+    """The newest minute of each symbol that has one: however long ago it was, it may have lost its last trades."""
     interests: dict[str, OpenInterestState] = field(default_factory=dict)
 
 
@@ -80,10 +80,9 @@ class Shelf:
                     name: open_interest.read(db, pair_id, "1m", since_ms=since_ms) for name, pair_id in wanted.items()
                 }
                 last = {name: open_interest.newest(db, pair_id) for name, pair_id in wanted.items() if not rows[name]}
-            minute = open_of(now_ms, "1m")
             return Remembered(
                 wanted,
-                {name: row for name, row in flows.items() if row and row.open_time >= minute - MINUTE_MS},
+                {name: row for name, row in flows.items() if row},
                 {
                     name: OpenInterestState(
                         tuple(

@@ -120,7 +120,11 @@ class FlowBucket:
     @classmethod
     def resumed(cls, flow: Flow) -> "FlowBucket":
         """A stored minute, to be filled on after a restart."""
-        return cls(**{name: getattr(flow, name) for name in _SHARED}, partial=flow.status == "gap")
+        return cls(
+            **{name: getattr(flow, name) for name in _SHARED},
+            partial=flow.status == "gap",
+            settled=flow.status == "repaired",
+        )
 
 
 _SHARED = tuple(name for name in Flow.__struct_fields__ if name not in {"status", "timeframe"})
@@ -130,8 +134,9 @@ _SHARED = tuple(name for name in Flow.__struct_fields__ if name not in {"status"
 class FlowKeeper:
     """The minutes of one symbol as its trades come: each trade once, and lost ones noticed.
 
-    Hand it every trade, tell it when the connection was new, and take what ``changed`` to store it. Where ids are counted a hole is
-    seen by them, and is healed when the missing trades come after all; elsewhere every cut leaves its minutes marked.
+    Hand it every trade and every closed candle, tell it when the connection was new, and take what ``changed`` to store it. Where
+    ids are counted a hole is seen by them, and is healed when the missing trades come after all; elsewhere every cut leaves its
+    minutes marked, and a trade that comes twice is known by its id for a while.
     """
 
     exchange: str
@@ -144,14 +149,26 @@ class FlowKeeper:
     out_of_order: int = 0
     _buckets: list[FlowBucket] = field(default_factory=list)
     _last_id: int | None = None
+    _last_ms: int = 0
+    _recent: dict[int, None] = field(default_factory=dict)
+    """The newest ids, in the order of their coming, where ids are not counted: two connections overlap, and so do polls."""
     _holes: list[Hole] = field(default_factory=list)
     _changed: dict[int, FlowBucket] = field(default_factory=dict)
+    _closed: dict[int, Candle] = field(default_factory=dict)
+    """The newest closed candles: that trades of a minute were lost may be seen only by the next trade."""
     _cut: bool = True
 
-    def resume(self, flow: Flow) -> None:
-        """Go on with the newest stored minute."""
-        self._buckets = [FlowBucket.resumed(flow)]
-        self._last_id = flow.last_id
+    def resume(self, flow: Flow, now_ms: int) -> None:
+        """Go on with the newest stored minute. One that is over ended while nobody listened, so nobody knows its last trades."""
+        bucket = FlowBucket.resumed(flow)
+        if self._buckets and self._buckets[0].open_time <= flow.open_time:
+            return  # it is being filled already, and is marked: what was stored of it came to light too late
+        if not bucket.settled and (self._buckets or flow.open_time < open_of(now_ms, "1m")):
+            bucket.partial = True
+            self._changed[bucket.open_time] = bucket
+        if not self._buckets:
+            self._last_id, self._last_ms = flow.last_id, flow.open_time + MINUTE_MS
+        self._buckets.insert(0, bucket)
 
     def reconnected(self) -> None:
         """The connection was cut: without counted ids nobody knows what was missed."""
@@ -160,7 +177,15 @@ class FlowKeeper:
     def add(self, trade: Trade) -> None:
         """Take one trade."""
         hole = None
-        if trade.counted:
+        if not trade.counted:
+            if self._came_before(trade.id):
+                self.duplicate += 1
+                return
+            unsure = self._cut
+        else:
+            if self._last_id is not None and trade.time_ms - self._last_ms > _ANEW_MS and trade.id <= self._last_id:
+                self._cut, self._last_id, self._holes = True, None, []  # it counts anew: else all would pass for old
+            unsure = self._cut and self._last_id is None
             if self._last_id is not None and trade.id <= self._last_id:
                 if not self._fill(trade.id):
                     self.duplicate += 1
@@ -168,8 +193,8 @@ class FlowKeeper:
             else:
                 if self._last_id is not None and trade.id > self._last_id + 1:
                     hole = self._open_hole(self._last_id + 1, trade.id)
-                self._last_id = trade.id
-        bucket = self._bucket(open_of(trade.time_ms, "1m"), trade, hole)
+                self._last_id, self._last_ms = trade.id, trade.time_ms
+        bucket = self._bucket(open_of(trade.time_ms, "1m"), hole, unsure=unsure)
         if bucket is None:
             self.late += 1
             return
@@ -181,25 +206,46 @@ class FlowKeeper:
         if not self._changed:
             return []
         changed, self._changed = self._changed, {}
-        return [changed[open_time].frozen() for open_time in sorted(changed) if not changed[open_time].settled]
+        return [self._mended(changed[open_time]) for open_time in sorted(changed) if not changed[open_time].settled]
+
+    def _mended(self, bucket: FlowBucket) -> Flow:
+        flow, candle = bucket.frozen(), self._closed.get(bucket.open_time)
+        whole = repaired(candle, flow) if candle is not None and flow.status == "gap" else None
+        bucket.settled = whole is not None
+        return whole or flow
 
     def settle(self, candle: Candle) -> Flow | None:
         """The minute of a closed candle, where it is needed and can be had from it: trades of it were lost, or nobody listened."""
+        if candle.timeframe == "1m" and candle.closed:
+            self._closed[candle.time_ms] = candle
+            if len(self._closed) > _KEPT:
+                del self._closed[min(self._closed)]
         bucket = next((each for each in self._buckets if each.open_time == candle.time_ms), None)
-        if bucket is not None and not bucket.gap:
-            return None
+        if bucket is not None:
+            untold = self._cut and bucket is self._buckets[-1]  # no trade has shown yet whether the cut lost any
+            if bucket.settled or not (bucket.gap or untold):
+                return None
         flow = repaired(candle, bucket.frozen() if bucket is not None and bucket.trades else None)
         if flow is not None and bucket is not None:
             bucket.settled = True
         return flow
 
-    def _bucket(self, open_time: int, trade: Trade, hole: Hole | None) -> FlowBucket | None:
+    def _came_before(self, number: int) -> bool:
+        recent = self._recent
+        if number in recent:
+            return True
+        recent[number] = None
+        if len(recent) > _RECENT:
+            del recent[next(iter(recent))]
+        return False
+
+    def _bucket(self, open_time: int, hole: Hole | None, *, unsure: bool) -> FlowBucket | None:
         buckets = self._buckets
         newest = buckets[-1] if buckets else None
         if newest is None or open_time > newest.open_time:
             bucket = FlowBucket(self.exchange, self.symbol, open_time)
             # The very first minute was joined in its middle: what came before in it is unknown.
-            bucket.partial = newest is None or (self._cut and not trade.counted)
+            bucket.partial = newest is None or unsure
             buckets.append(bucket)
             if len(buckets) > _KEPT:
                 del buckets[0]
@@ -208,9 +254,9 @@ class FlowKeeper:
             if found is None:
                 return None
             bucket = found
-            if self._cut and not trade.counted:
+            if unsure:
                 bucket.partial = True
-        if self._cut and newest is not None and not trade.counted:
+        if unsure and newest is not None:
             newest.partial = True
             self._changed[newest.open_time] = newest
         self._cut = False
@@ -246,6 +292,8 @@ class FlowKeeper:
 _KEPT = 3  # minutes: a trade may come late, and a hole may reach into the minute before
 _REMEMBERED = 1_000
 _HOLES = 100
+_RECENT = 1_000  # as many as one answer has at most; a planned successor overlaps for seconds
+_ANEW_MS = MINUTE_MS  # a trade that is so much younger than the newest id and has an older one is no straggler
 
 
 def repaired(candle: Candle, gap: Flow | None) -> Flow | None:

@@ -118,7 +118,7 @@ def test_open_interest_changes_against_the_minute_before(pipeline: Pipeline):
 
 
 def test_after_a_restart_the_next_change_is_computed_against_what_was_stored(pipeline: Pipeline):
-    pipeline.resume(the_market(pipeline), None, OpenInterestState(((NOON_MS - 5 * MINUTE, 100.0),)))
+    pipeline.resume(the_market(pipeline), None, OpenInterestState(((NOON_MS - 5 * MINUTE, 100.0),)), NOON_MS)
     pipeline.take([interest(110.0)], NOON_MS)
 
     assert [row.change_percent for row in pipeline.harvest(NOON_MS).open_interest.values()] == [10.0]
@@ -129,7 +129,7 @@ def test_after_a_restart_the_begun_minute_goes_on_from_what_was_stored(pipeline:
     [stored] = [row for row in pipeline.harvest(NOON_MS).flows.values() if row.open_time == NOON_MS]
     after = Pipeline(most_waiting=100)
     market = after.watch(EXCHANGE, SYMBOL, pair_id=PAIR, deep=False)
-    after.resume(market, stored, OpenInterestState())
+    after.resume(market, stored, OpenInterestState(), NOON_MS)
     after.take([trade(3)], NOON_MS)
 
     assert flows(after.harvest(NOON_MS)) == {NOON_MS: (4.0, 0.0, "ok")}
@@ -139,10 +139,41 @@ def test_trades_that_were_missed_over_a_restart_mark_the_minute(pipeline: Pipeli
     pipeline.take([trade(1, NOON_MS - MINUTE), trade(2)], NOON_MS)
     [stored] = [row for row in pipeline.harvest(NOON_MS).flows.values() if row.open_time == NOON_MS]
     after = Pipeline(most_waiting=100)
-    after.resume(after.watch(EXCHANGE, SYMBOL, pair_id=PAIR, deep=False), stored, OpenInterestState())
+    market = after.watch(EXCHANGE, SYMBOL, pair_id=PAIR, deep=False)
+    after.resume(market, stored, OpenInterestState(), NOON_MS)
     after.take([trade(5)], NOON_MS)
 
     assert flows(after.harvest(NOON_MS))[NOON_MS][2] == "gap"
+
+
+def test_a_minute_that_ended_while_nobody_listened_is_marked_and_repaired(pipeline: Pipeline):
+    pipeline.take([trade(1, NOON_MS - MINUTE), trade(2)], NOON_MS)
+    [stored] = [row for row in pipeline.harvest(NOON_MS).flows.values() if row.open_time == NOON_MS]
+    after = Pipeline(most_waiting=100)
+    market = after.watch(EXCHANGE, SYMBOL, pair_id=PAIR, deep=False)
+    after.resume(market, stored, OpenInterestState(), NOON_MS + 9 * MINUTE)
+    marked = flows(after.harvest(NOON_MS + 9 * MINUTE))
+    after.take([candle(NOON_MS)], NOON_MS + 9 * MINUTE, asked=True)
+
+    assert marked == {NOON_MS: (2.0, 0.0, "gap")}
+    assert flows(after.harvest(NOON_MS + 9 * MINUTE)) == {NOON_MS: (6.0, 4.0, "repaired")}
+
+
+def test_open_interest_that_came_before_what_is_stored_was_known_stays(pipeline: Pipeline):
+    pipeline.take([interest(110.0)], NOON_MS)
+    pipeline.resume(the_market(pipeline), None, OpenInterestState(((NOON_MS - 5 * MINUTE, 100.0),)), NOON_MS)
+    pipeline.take([interest(121.0, NOON_MS + 1)], NOON_MS + 1)
+
+    assert [row.change_percent for row in pipeline.harvest(NOON_MS).open_interest.values()] == [pytest.approx(21.0)]
+
+
+def test_a_value_that_we_stumble_over_costs_nothing_but_itself(pipeline: Pipeline):
+    pipeline.take([trade(1), change(12, 11, bids=None), trade(2)], NOON_MS)
+
+    harvest = pipeline.harvest(NOON_MS)
+    assert flows(harvest) == {NOON_MS: (4.0, 0.0, "gap")}
+    assert [(row.reason, row.channel) for row in harvest.refused] == [("stumbled", "depth")]
+    assert pipeline.counters_of(EXCHANGE)["stumbled"] == 1
 
 
 def test_what_is_refused_is_counted_kept_for_inspection_and_goes_no_further(pipeline: Pipeline):

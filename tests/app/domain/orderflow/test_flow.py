@@ -151,7 +151,7 @@ def test_a_restart_goes_on_with_the_stored_minute():
     before = keeper(trade(1, 0.1, quantity=2), trade(2, 0.2))
     (stored,) = before.changed()
     made = FlowKeeper("binance", "BTC/USDT:USDT")
-    made.resume(stored)
+    made.resume(stored, START_MS + MINUTE_MS // 2)
     made.add(trade(2, 0.2))
     made.add(trade(3, 0.3, side="sell"))
 
@@ -164,10 +164,66 @@ def test_a_restart_that_missed_trades_says_so():
     before = keeper(trade(1, 0.1))
     (stored,) = before.changed()
     made = FlowKeeper("binance", "BTC/USDT:USDT")
-    made.resume(stored)
+    made.resume(stored, START_MS + 3 * MINUTE_MS)
     made.add(trade(9, 3))
 
     assert [each.status for each in made.changed()] == ["gap", "gap"]
+
+
+def resumed(stored: Flow, minutes_later: float) -> FlowKeeper:
+    made = FlowKeeper("binance", "BTC/USDT:USDT")
+    made.resume(stored, stored.open_time + int(minutes_later * MINUTE_MS))
+    return made
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_stored_minute_that_ended_while_nobody_listened_is_marked_however_long_ago_that_was(counted: bool):
+    stored = flow(0)
+
+    assert [(each.open_time, each.status) for each in resumed(stored, 1.1).changed()] == [(START_MS, "gap")]
+    made = resumed(stored, 700)
+    made.add(trade(9, 700, counted=counted))
+    assert [each.status for each in made.changed()] == ["gap", "gap"]
+
+
+def test_a_minute_that_was_repaired_before_the_restart_is_not_filled_on():
+    for numbers, status in (((5, 6), "ok"), ((6,), "gap")):
+        made = resumed(flow(0, status="repaired"), 1.1)
+        for number in numbers:
+            made.add(trade(number, 0.9 if number == 5 else 1.2))
+
+        assert [(each.open_time - START_MS, each.status) for each in made.changed()] == [(MINUTE_MS, status)]
+
+
+def test_trades_that_came_before_the_stored_minute_was_known_are_kept():
+    made = FlowKeeper("binance", "BTC/USDT:USDT")
+    made.add(trade(8, 2, quantity=3))
+    made.resume(flow(0), START_MS + 2 * MINUTE_MS)
+    made.add(trade(9, 2.1))
+
+    assert [(each.buy_volume, each.status) for each in made.changed()] == [(1, "gap"), (4, "gap")]
+
+
+def test_an_exchange_that_counts_anew_is_not_ignored_for_ever():
+    made = keeper(trade(5_000, 0))
+    made.changed()
+    made.add(trade(3, 1.5))
+    made.add(trade(4, 1.6))
+
+    assert [(each.trades, each.status) for each in made.changed()] == [(1, "gap"), (2, "gap")]
+
+
+def test_without_counted_ids_a_trade_that_two_connections_told_counts_once():
+    made = keeper(*(trade(number, 0.1, counted=False) for number in (7, 3, 9, 7, 3, 11, 9)))
+
+    (*_, minute) = made.changed()
+    assert (minute.trades, made.duplicate) == (4, 3)
+
+
+def test_the_memory_of_uncounted_ids_is_bounded():
+    made = keeper(*(trade(number, 0.1, counted=False) for number in range(3_000)))
+
+    assert len(made._recent) == 1_000
 
 
 @settings(max_examples=150, deadline=None)
@@ -232,6 +288,33 @@ def test_a_minute_that_lost_trades_is_repaired_from_its_candle():
         30,
         3,
     )
+
+
+def closed(minute: int = 0) -> Candle:
+    return Candle(
+        "binance", "BTC/USDT:USDT", START_MS + minute * MINUTE_MS, 0, timeframe="1m", open=10, high=12, low=9, close=11,
+        volume=30.0, quote_volume=300.0, trades=30, taker_buy_volume=20.0, taker_buy_quote_volume=200.0, closed=True,
+    )  # fmt: skip
+
+
+def test_a_loss_that_only_the_next_minutes_trade_shows_is_repaired_from_the_candle_that_came_before_it():
+    made = keeper(trade(1, 0.1))
+    assert made.settle(closed()) is None
+
+    made.add(trade(30, 1.1))
+    made.add(trade(31, 1.2))
+    assert [(each.status, each.buy_volume) for each in made.changed()] == [("repaired", 20), ("gap", 2)]
+
+
+def test_a_minute_of_which_nobody_knows_yet_whether_the_cut_lost_something_is_taken_from_its_candle():
+    made = keeper(trade(1, 0.1))
+    made.reconnected()
+    mended = made.settle(closed())
+    made.add(trade(30, 1.1))
+
+    assert mended is not None
+    assert (mended.status, mended.buy_volume) == ("repaired", 20)
+    assert [each.open_time - START_MS for each in made.changed()] == [MINUTE_MS]
 
 
 def test_what_takers_paid_is_shared_out_where_it_is_not_said():
