@@ -175,6 +175,8 @@ def test_what_is_old_or_out_of_order_is_marked():
     assert marked(top(time_ms=NOW_MS - BEHIND_MS - 1)) == ["behind"]
     context = seen()
     clean(depth(), context)
+    clean(top(), context)
+    assert marked(top(time_ms=NOW_MS - 1), context) == marked(depth(time_ms=NOW_MS - 1), context) == ["out-of-order"]
     assert marked(depth(time_ms=NOW_MS - BEHIND_MS - 1), context) == ["behind", "out-of-order"]
 
 
@@ -261,7 +263,7 @@ messages = st.one_of(
 @settings(max_examples=1_500, deadline=None)
 @given(stream=st.lists(messages, min_size=1, max_size=4), trades=st.sampled_from([0, 1, ENOUGH_TRADES]))
 def test_the_quick_tests_let_nothing_pass_that_the_table_finds(stream: list[Event], trades: int):
-    context = Context(NOW_MS, {WHO["symbol"]: Known(100.0, NOW_MS - 1, 0, 0, 0.04, trades)})
+    context = Context(NOW_MS, {WHO["symbol"]: Known(100.0, NOW_MS - 1, NOW_MS - 1, NOW_MS - 1, 0.04, trades)})
     for value in stream:
         expected = cleaning.examine(value, context.of(value.symbol), NOW_MS)
         cleaned = clean(value, context)
