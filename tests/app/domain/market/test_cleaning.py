@@ -260,7 +260,7 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(stream=st.lists(messages, min_size=1, max_size=4), trades=st.sampled_from([0, 1, ENOUGH_TRADES]))
 def test_the_quick_tests_let_nothing_pass_that_the_table_finds(stream: list[Event], trades: int):
     context = Context(NOW_MS, {WHO["symbol"]: Known(100.0, NOW_MS - 1, NOW_MS - 1, NOW_MS - 1, 0.04, trades)})
