@@ -278,14 +278,13 @@ class _Bounded:
 def client(
     ccxt_id: str, urls: Mapping[str, Any], session: requests.Session | None, timeout_s: float = TIMEOUT_S
 ) -> Any:
-    """A ccxt object whose addresses are replaced, that keeps no pace of its own, and in whose answers numbers are numbers.
+    """A ccxt object whose addresses are replaced and that keeps no pace of its own.
 
     ``urls`` goes over its ``urls["api"]``; its keys ``hostname`` and ``hostnames`` fill the templates in them.
     """
     settings: dict[str, Any] = {
         "enableRateLimit": False,
         "timeout": round(timeout_s * 1_000),
-        "quoteJsonNumbers": False,
         "enableLastHttpResponse": False,
         "enableLastJsonResponse": False,
         "enableLastResponseHeaders": False,
