@@ -172,6 +172,13 @@ def market(settings: Settings, args: argparse.Namespace) -> int:
     return WELL if market_view.is_well(seen) else NOT_WELL
 
 
+def import_candles(settings: Settings, args: argparse.Namespace) -> int:
+    """Bring in candles and funding rates from files and folders; 1 when something of them was refused."""
+    from ops import import_files
+
+    return import_files.run(settings, args)
+
+
 def ctl(settings: Settings, args: argparse.Namespace) -> int:
     """Run supervisorctl on this state folder's fleet; it has no --json, and 1 stands for all its errors but a silent fleet (3)."""
     if args.json or "--json" in args.words:
@@ -225,10 +232,25 @@ def _parser() -> argparse.ArgumentParser:
     watched = add("market", market)
     watched.add_argument("symbol", help="in any common spelling, such as BTCUSDT")
     watched.add_argument("--exchange", help="one of the present source; without it, the first")
+    _import_words(add("import", import_candles))
     add("ctl", ctl).add_argument(
         "words", nargs=argparse.REMAINDER, help="what supervisorctl takes, such as: restart monitor"
     )
     return parser
+
+
+def _import_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="feather, Parquet, JSON, CSV, Binance's zips, or a folder of them"
+    )
+    parser.add_argument("--exchange", required=True, help="whose they are, such as binance")
+    parser.add_argument("--symbol", help="of which symbol, where the file or its name does not say: BTC/USDT:USDT")
+    parser.add_argument("--timeframe", help="how long a candle lasts, where the file or its name does not say: 1h")
+    parser.add_argument("--spot", action="store_true", help="names that leave it open, such as BTCUSDT, are spot pairs")
+    parser.add_argument("--quote", help="the quote coin, where a file only names coins: USDT")
+    parser.add_argument(
+        "--utc-offset", type=float, default=0.0, metavar="HOURS", help="how far times without a zone are ahead of UTC"
+    )
 
 
 def _idle(settings: Settings) -> set[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal, TypeAlias
 
 from sqlalchemy import Connection, func, select
@@ -35,6 +36,9 @@ class Kline:
     marks: str | None = None
 
 
+_MORE_NAMES = ("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume", "marks")
+_MORE = attrgetter(*_MORE_NAMES)
+_PRICES = attrgetter("open", "high", "low", "close", "volume")
 _SPANS = Spans(klines, Kline, yields=("source", "rollup"), sources=KLINE_SOURCES)
 
 
@@ -161,17 +165,11 @@ def _corrected(there: Kline | None, new: Kline) -> Kline | None:
         return new
     if new.source == "rollup" and there.source != "rollup":
         return None
-    if new.volume == there.volume:
-        new = replace(
-            new,
-            marks=new.marks or there.marks,
-            quote_volume=there.quote_volume if new.quote_volume is None else new.quote_volume,
-            trades=there.trades if new.trades is None else new.trades,
-            taker_buy_volume=there.taker_buy_volume if new.taker_buy_volume is None else new.taker_buy_volume,
-            taker_buy_quote_volume=(
-                there.taker_buy_quote_volume if new.taker_buy_quote_volume is None else new.taker_buy_quote_volume
-            ),
-        )
-    # A roll-up that the exchange then confirms becomes its word, so that no later roll-up touches it.
-    same = new if there.source == "rollup" else replace(new, source=there.source)
-    return None if same == there else new
+    less = all(mine is None or mine == theirs for mine, theirs in zip(_MORE(new), _MORE(there), strict=True))
+    if less and _PRICES(new) == _PRICES(there):
+        # A roll-up that the exchange then confirms becomes its word, so that no later roll-up touches it.
+        return None if there.source != "rollup" or new.source == "rollup" else replace(there, source=new.source)
+    if new.volume != there.volume:
+        return new
+    both = zip(_MORE_NAMES, _MORE(new), _MORE(there), strict=True)
+    return replace(new, **{name: theirs if mine is None else mine for name, mine, theirs in both})

@@ -245,3 +245,44 @@ def test_a_process_that_does_not_exist_cannot_be_run_alone(run: Run):
 
     assert said.returncode == 1
     assert "monitor" in said.stderr
+
+
+@pytest.fixture
+def candles(tmp_path: Path) -> Path:
+    """A file of two candles, the second of which makes no sense."""
+    path = tmp_path / "BTC_USDT_USDT-1h-futures.json"
+    path.write_text("[[1735689600000, 10, 12, 9, 11, 5], [1735693200000, 10, 9, 12, 11, 5]]")
+    return path
+
+
+def test_import_says_what_became_of_every_row(run: Run, candles: Path):
+    live = {"FLOTILLA__FEED__EXCHANGES": "binance"}
+    run("migrate", **live)
+    first = run("import", str(candles), "--exchange", "binance", **live)
+    second = run("import", str(candles), "--exchange", "binance", "--json", **live)
+    answer = json.loads(second.stdout)
+
+    assert first.returncode == second.returncode == 1
+    assert "1 stored" in first.stdout
+    assert "candle-shape" in first.stdout
+    assert candles.name in first.stderr
+    assert {name: answer["total"][name] for name in ("rows", "stored", "unchanged", "refused")} == {
+        "rows": 2,
+        "stored": 0,
+        "unchanged": 1,
+        "refused": 1,
+    }
+
+
+def test_import_keeps_the_simulated_world_apart(run: Run, candles: Path):
+    said = run("import", str(candles), "--exchange", "binance")
+
+    assert said.returncode == 2
+    assert "FLOTILLA__FEED__EXCHANGES=binance" in said.stderr
+
+
+def test_import_of_a_path_that_leads_nowhere_is_refused(run: Run):
+    said = run("import", "nowhere.feather", "--exchange", "demo-binance", "--json")
+
+    assert said.returncode == 5
+    assert "nowhere.feather" in error(said)["message"]
