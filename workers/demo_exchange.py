@@ -9,6 +9,7 @@ import time
 
 from app.domain.market import market_clock
 from app.domain.market.market_clock import MarketClock
+from app.errors import Misconfigured
 from app.exchanges.demo.labels_file import NAME, LabelsFile
 from app.exchanges.demo.market import Market
 from app.exchanges.demo.server import HOST, DemoServer
@@ -38,7 +39,13 @@ async def serve(life: lifecycle.Life, settings: Settings) -> None:
     market = Market(settings.demo.seed, settings.demo.symbols)
     labels = LabelsFile(settings.state_dir / "demo" / NAME, market, clock.now_ms(now_ms()))
     server = DemoServer(market, lambda: clock.now_ms(now_ms()), now_ms, lambda: clock.speed)
-    port = await server.start(settings.demo.port)
+    try:
+        port = await server.start(settings.demo.port)
+    except OSError as error:
+        raise Misconfigured(
+            f"The demo exchange cannot listen on port {settings.demo.port}: {error.strerror}.",
+            cure="Stop what listens there, or set demo.port to a free one.",
+        ) from error
     log.info("listening", extra={"host": HOST, "port": port, "seed": market.seed, "speed": clock.speed})
     gc.collect()
     gc.freeze()

@@ -8,7 +8,7 @@ import msgspec
 from app.domain.market.timeframes import length_ms, open_of
 from app.errors import InvalidInput
 from app.exchanges.demo.answers import Answer, Query, Refused, Route, whole
-from app.exchanges.demo.limits import Budget, LimitReport, Refusal
+from app.exchanges.demo.limits import MINUTE_MS, Budget, LimitReport, Refusal
 from app.exchanges.demo.scene import Scene
 from app.exchanges.demo.values import DemoCandle, DemoInstrument, DemoTrade, Venue
 from app.exchanges.demo.written import plain
@@ -18,6 +18,9 @@ _PERIODS = frozenset(("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d"))
 _FUNDING_MS = 8 * 3_600_000
 _NEVER_DELIVERED_MS = 4_133_404_800_000
 _FUTURES_WEIGHT, _SPOT_WEIGHT = 2400, 6000
+_APART = {"/fapi/v1/fundingRate": 500, "/fapi/v1/fundingInfo": 500, "/futures/data/openInterestHist": 1000}
+"""Counted in calls within five minutes, beside the weights."""
+_HISTORY_MS = 30 * 86_400_000
 _MANDATORY = "Mandatory parameter '%s' was not sent, was empty/null, or malformed."
 encode = msgspec.json.encode
 
@@ -48,6 +51,7 @@ class BinanceRest:
         self._scene, self._market, self._perpetual = scene, scene.market, perpetual
         self.names = BinanceNames(scene, perpetual=perpetual)
         self._budget = Budget(_FUTURES_WEIGHT if perpetual else _SPOT_WEIGHT, real_ms)
+        self._apart = {path: Budget(calls, real_ms, 5 * MINUTE_MS) for path, calls in _APART.items() if perpetual}
         self._info = self._exchange_info_head()
         self._routes = self._futures_routes() if perpetual else self._spot_routes()
 
@@ -58,7 +62,7 @@ class BinanceRest:
             if not self._perpetual:
                 return Answer(404, b"<html><body><h2>404 Not found</h2></body></html>", {"Content-Type": "text/html"})
             return _error(404, -5000, f"Path {path}, Method GET is invalid")
-        refusal = self._refusal(route, query)
+        refusal = self._refusal(path, route, query)
         used = {"X-MBX-USED-WEIGHT-1M": str(self._budget.used), "X-MBX-USED-WEIGHT": str(self._budget.used)}
         if refusal is not None:
             text = f"Too many requests; current limit of IP is {self._budget.allowed} requests per minute."
@@ -75,18 +79,22 @@ class BinanceRest:
 
     def limits(self) -> dict[str, LimitReport]:
         """How much of its limit is used."""
-        return {"futures" if self._perpetual else "spot": self._budget.report()}
+        apart = {path: budget.report() for path, budget in self._apart.items()}
+        return {"futures" if self._perpetual else "spot": self._budget.report(), **apart}
 
     def pardon(self) -> None:
         """Forget bans."""
-        self._budget.pardon()
+        for budget in (self._budget, *self._apart.values()):
+            budget.pardon()
 
-    def _refusal(self, route: Route, query: Query) -> Refusal | None:
+    def _refusal(self, path: str, route: Route, query: Query) -> Refusal | None:
         for status in (418, 429):
             fault = self._scene.faults.living("418" if status == 418 else "429", "binance")
             if fault is not None:
                 fault.count("refused")
                 return self._budget.refuse(status, self._scene.faults.ban_s(fault))
+        if path in self._apart:
+            return self._apart[path].spend(1)
         try:
             return self._budget.spend(route.weight(query))
         except ValueError:
@@ -330,6 +338,8 @@ class BinanceRest:
         now = self._scene.now_ms("binance", symbol)
         start, end = whole(query, "startTime"), whole(query, "endTime")
         length = length_ms(period)
+        if start is not None and start < now - _HISTORY_MS:
+            raise Refused(400, -1130, "parameter 'startTime' is invalid.")
         last = open_of(now if end is None else min(end, now), period)
         first = last - (limit - 1) * length
         if start is not None:

@@ -18,6 +18,7 @@ Kind = Literal[
 ]  # fmt: skip
 FeedKind = Literal["candles", "trades", "depth", "top", "mark", "open_interest", "ticker"]
 _ON_MESSAGES = ("gap", "duplicate", "reorder", "garbage")
+_OF_A_SYMBOL = (*_ON_MESSAGES, "slow", "stale")
 _KEPT = 500
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
@@ -98,8 +99,8 @@ class Faults:
         """Begin one. Raises InvalidInput for a symbol that is none."""
         if order.symbol is not None:
             order = msgspec.structs.replace(order, symbol=symbols.parse(order.symbol))
-        if order.fault in ("429", "418") and order.symbol is not None:
-            raise InvalidInput("A limit holds for a venue, not for a symbol.", cure="Leave symbol out.")
+        if order.symbol is not None and order.fault not in _OF_A_SYMBOL:
+            raise InvalidInput(f"{order.fault} holds for a venue, not for a symbol.", cure="Leave symbol out.")
         now = self._real_ms()
         counted = order.fault in _ON_MESSAGES
         left = (order.count or (None if order.for_s else 1)) if counted else None
