@@ -212,6 +212,7 @@ class Hub:
         while not self._ended:
             heard = listener.hear(_LISTEN_S)
             if not self._clients:
+                self._state = "connecting"
                 return  # the last one left; what is published from now on, nobody missed
             if heard:
                 self._spread([frame for channel, payload in heard if (frame := self._frame(channel, payload))])

@@ -23,6 +23,7 @@ from app.storage.pairs import Pair
 from app.storage.tickers import TickerRow
 
 TICKER_FRESH_MS = 90_000  # a row says the minute it belongs to, not the second
+BOOK_FRESH_MS = 5_000
 OPEN_INTEREST_FRESH_MS = 180_000
 CLOSE_GRACE_MS = 15_000  # until a candle that is over has come from the exchange and is written
 MOST_ROWS = 1_000
@@ -130,6 +131,8 @@ class MarketReader:
         book = self._cache.book(exchange, symbol)
         if book is not None:
             known: Status = book.status if book.status in STATUSES else "stale"
+            if known == "ok":  # it was when it was written; Redis keeps it a little longer than that
+                known = time.status(book.timestamp, BOOK_FRESH_MS)
             return BookSeen(known, time.age_ms(book.timestamp), book, None)
         with reading(self._engine) as db:
             row = depths.newest(db, pairs.pair_id(db, exchange, symbol))

@@ -82,11 +82,11 @@ def ticker(exchange: str = EXCHANGES[0], symbol: str = BTC, *, age_ms: int = 200
     return CachedTicker(exchange=exchange, symbol=symbol, timestamp=MARKET_MS - age_ms, **values)
 
 
-def cached_book(exchange: str = EXCHANGES[0], *, status: str = "ok", levels: int = 30) -> CachedBook:
+def cached_book(exchange: str = EXCHANGES[0], *, status: str = "ok", levels: int = 30, age_ms: int = 90) -> CachedBook:
     """A book as the feed keeps it in Redis."""
     bids = [(100.0 - level, 1.0) for level in range(levels)]
     asks = [(101.0 + level, 2.0) for level in range(levels)]
-    return CachedBook(exchange=exchange, symbol=BTC, timestamp=MARKET_MS - 90, status=status, bids=bids, asks=asks)
+    return CachedBook(exchange=exchange, symbol=BTC, timestamp=MARKET_MS - age_ms, status=status, bids=bids, asks=asks)
 
 
 def report(*, at_ms: int = NOW_MS - 400, messages: int = 1_000) -> FeedReport:

@@ -185,6 +185,14 @@ def test_a_book_comes_from_redis_and_says_whether_it_can_be_trusted(client: Flas
 
 
 @pytest.mark.usefixtures("pairs")
+def test_a_book_that_was_well_when_it_was_written_is_stale_soon_after(client: FlaskClient, cache: MarketCache):
+    cache.put_books([cached_book(age_ms=5_001), cached_book(EXCHANGES[1], age_ms=5_000)])
+
+    assert data(client, "orderbook/BTCUSDT")["status"] == "stale"
+    assert data(client, "orderbook/BTCUSDT?exchange=demo-okx")["status"] == "ok"
+
+
+@pytest.mark.usefixtures("pairs")
 def test_a_book_that_redis_does_not_hold_is_stale_and_has_only_its_stored_top(client: FlaskClient):
     found = data(client, "market/orderbook?symbol=BTCUSDT")
 
