@@ -390,11 +390,13 @@ def _depth_is_fine(value: Depth, known: Known, now_ms: int) -> bool:
 
 
 def _candle_is_fine(value: Candle, known: Known, now_ms: int) -> bool:
-    if value.closed or not value.low <= min(value.open, value.close) <= max(value.open, value.close) <= value.high:
-        return False  # closed ones are few: the table looks at each
+    low, high = value.low, value.high
+    # Closed ones are few: the table looks at each. No min() or max() here: they let NaN pass, by its place.
+    if value.closed or not (low <= value.open <= high and low <= value.close <= high):
+        return False
     return (
-        value.low > 0.0
-        and value.high < inf
+        low > 0.0
+        and high < inf
         and 0.0 <= value.volume < inf
         and value.time_ms <= now_ms + FUTURE_MS
         and value.time_ms % length_ms(value.timeframe) == 0

@@ -3,6 +3,7 @@
 from math import inf, nan
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -269,6 +270,52 @@ def test_the_quick_tests_let_nothing_pass_that_the_table_finds(stream: list[Even
         cleaned = clean(value, context)
 
         assert (cleaned.refused, cleaned.marks) == expected
+
+
+BAD = (nan, inf, -inf, -1.0, 0.0, 1e-9, 50.0, 125.0, 1e9)
+FIELDS = [
+    *((trade(), name) for name in ("price", "quantity")),
+    *((top(), name) for name in ("bid", "bid_quantity", "ask", "ask_quantity")),
+    *(
+        (candle(closed=closed, quote_volume=50.0, trades=3, taker_buy_volume=2.0, taker_buy_quote_volume=20.0), name)
+        for closed in (True, False)
+        for name in ("open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_buy_volume")
+    ),
+    (candle(closed=False, quote_volume=50.0), "taker_buy_quote_volume"),
+    *((mark(index_price=100.0), name) for name in ("mark_price", "index_price", "funding_rate")),
+    *((Funding(**WHO, rate=0.0001, mark_price=100.0), name) for name in ("rate", "mark_price")),
+    *((interest(value=1.0), name) for name in ("quantity", "value")),
+    *((ticker(volume=1.0, quote_volume=1.0), name) for name in ("last", "volume", "quote_volume")),
+]
+
+
+@pytest.mark.parametrize("number", BAD, ids=str)
+@pytest.mark.parametrize(
+    ("value", "field"), FIELDS, ids=lambda each: each if isinstance(each, str) else type(each).__name__
+)
+def test_one_bad_number_in_any_field_is_found_by_the_quick_test_too(value: Event, field: str, number: float):
+    broken = msgspec.structs.replace(value, **{field: number})
+    context = seen()
+    expected = cleaning.examine(broken, context.of(WHO["symbol"]), NOW_MS)
+    cleaned = clean(broken, context)
+
+    assert (cleaned.refused, cleaned.marks) == expected
+    if number in {inf, -inf} or number != number:
+        assert cleaned.refused is not None
+
+
+@pytest.mark.parametrize("number", BAD, ids=str)
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("which", ["bids", "asks"])
+def test_one_bad_number_in_any_level_is_found_by_the_quick_test_too(which: str, part: int, place: int, number: float):
+    levels: list[Any] = [(99.0, 1.0), (98.0, 1.0), (97.0, 1.0)]
+    levels[place] = (number, 1.0) if part == 0 else (99.0, number)
+    broken, context = depth(**{which: levels}), seen()
+    expected = cleaning.examine(broken, context.of(WHO["symbol"]), NOW_MS)
+    cleaned = clean(broken, context)
+
+    assert (cleaned.refused, cleaned.marks) == expected
 
 
 def test_a_good_message_needs_no_table(monkeypatch: pytest.MonkeyPatch):
