@@ -93,6 +93,9 @@ class Feed(Section, frozen=True):
         tuple[str, ...],
         Meta(description="Spot pairs that are watched beside the perpetuals, for arbitrage."),
     ] = ("BTC/USDT", "ETH/USDT", "BNB/USDT", "ETH/BTC", "BNB/BTC")
+    proxies: Annotated[
+        bool, Meta(description="Reach exchanges through HTTP_PROXY and the like of the environment.")
+    ] = False
     books: Annotated[int, Meta(ge=0, le=1000, description="So many symbols of an exchange have a deep book.")] = 13
     flush_ms: Annotated[int, Meta(ge=10, le=10_000, description="How often what was collected is written.")] = 50
     keep_waiting: Annotated[

@@ -19,7 +19,7 @@ from app.exchanges.demo.addresses import urls_for
 from app.exchanges.exchange import Session
 from app.exchanges.rest import Rest
 from app.exchanges.table import DEMO, EXCHANGES, make, venue_of
-from app.exchanges.throttle import Throttle
+from app.exchanges.throttle import Bans, Throttle
 from app.host import lifecycle, market_clock_file
 from app.host.metrics import Metrics
 from app.notify import outbox
@@ -78,11 +78,14 @@ class Sources:
 
         def collector(pipeline: Pipeline, shelf: Shelf) -> Collector:
             exchange = make(name, addresses(self._settings, name))
-            throttle = Throttle(name, exchange.limits, self._settings.state_dir / "bans", real_ms)
-            rest = Rest(exchange, throttle, now_ms=self.now_ms)
+            folder, proxies = self._settings.state_dir / "bans", self._settings.feed.proxies
+            throttle = Throttle(name, exchange.limits, folder, real_ms)
+            rest = Rest(exchange, throttle, now_ms=self.now_ms, proxies=proxies)
+            # A handshake that was refused is no reason to ask nothing by REST, nor the other way round.
+            bans = Bans(folder / f"{name}-stream.json", real_ms)
 
             def connect(session: Session, sink: Sink, changed: Changed) -> Connection:
-                return Connection(session, sink, now_ms=self.now_ms, changed=changed, bans=throttle.bans)
+                return Connection(session, sink, now_ms=self.now_ms, changed=changed, bans=bans, proxies=proxies)
 
             return Collector(
                 name, exchange, rest, pipeline, shelf, now_ms=self.now_ms, connect=connect, speed=self._clock.speed

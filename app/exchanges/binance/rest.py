@@ -1,6 +1,6 @@
 """Binance's REST calls: which method of its ccxt class, with what, at what price, and what the answer means.
 
-Weights are Binance's documented ones. ccxt answers with parsed JSON, in which numbers are still text.
+Weights are Binance's documented ones. ccxt answers with parsed JSON; Binance writes most numbers as text, and either is read.
 """
 
 from collections.abc import Callable
