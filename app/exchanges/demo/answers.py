@@ -1,6 +1,6 @@
 """REST answers of the demo exchange, before they are written to a socket."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -8,14 +8,16 @@ from app.exchanges.demo.limits import LimitReport
 from app.exchanges.demo.values import Venue
 
 Query: TypeAlias = Mapping[str, str]
+Body: TypeAlias = bytes | Iterator[bytes]
+"""JSON, or its parts where making it takes long: between two of them the server may do something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, JSON bytes, and headers beside the usual ones."""
+    """Status, JSON, and headers beside the usual ones."""
 
     status: int
-    body: bytes
+    body: Body
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -46,8 +48,17 @@ class Door(Protocol):
 class Route:
     """One address: what it answers, and what that costs."""
 
-    body: Callable[[Query], bytes]
+    body: Callable[[Query], Body]
     weight: Callable[[Query], int]
+
+
+def listed(rows: Iterable[bytes], before: bytes = b"[", after: bytes = b"]") -> Iterator[bytes]:
+    """A list, row by row."""
+    mark = before
+    for row in rows:
+        yield mark + row
+        mark = b","
+    yield after if mark == b"," else before + after
 
 
 def whole(query: Query, name: str, default: int | None = None) -> int | None:

@@ -7,7 +7,7 @@ import msgspec
 
 from app.domain.market.timeframes import length_ms, open_of
 from app.errors import InvalidInput
-from app.exchanges.demo.answers import Answer, Query, Refused, Route, whole
+from app.exchanges.demo.answers import Answer, Body, Query, Refused, Route, listed, whole
 from app.exchanges.demo.limits import MINUTE_MS, Budget, LimitReport, Refusal
 from app.exchanges.demo.scene import Scene
 from app.exchanges.demo.values import DemoCandle, DemoInstrument, DemoTrade, Venue
@@ -167,10 +167,9 @@ class BinanceRest:
             return [self._symbol({"symbol": name}) for name in names], False
         return list(self.names.ids), False
 
-    def _for_each(self, query: Query, say: Callable[[str], dict[str, Any]]) -> bytes:
+    def _for_each(self, query: Query, say: Callable[[str], dict[str, Any]]) -> Body:
         symbols, one = self._symbols(query)
-        said = [say(symbol) for symbol in symbols]
-        return encode(said[0] if one else said)
+        return encode(say(symbols[0])) if one else listed(encode(say(symbol)) for symbol in symbols)
 
     def _time(self, _query: Query) -> bytes:
         return encode({"serverTime": self._said_now()})
@@ -281,7 +280,7 @@ class BinanceRest:
             candle.trades, written.coins(candle.taker_buy_volume), plain(candle.taker_buy_quote_volume), "0",
         ]  # fmt: skip
 
-    def _premium_index(self, query: Query) -> bytes:
+    def _premium_index(self, query: Query) -> Body:
         return self._for_each(query, self._premium_of)
 
     def _premium_of(self, symbol: str) -> dict[str, Any]:
@@ -358,7 +357,7 @@ class BinanceRest:
             ]
         )
 
-    def _tickers(self, query: Query) -> bytes:
+    def _tickers(self, query: Query) -> Body:
         return self._for_each(query, self._ticker_of)
 
     def _ticker_of(self, symbol: str) -> dict[str, Any]:
@@ -394,7 +393,7 @@ class BinanceRest:
             "askQty": written.coins(top.ask_quantity),
         }
 
-    def _prices(self, query: Query) -> bytes:
+    def _prices(self, query: Query) -> Body:
         return self._for_each(query, self._price_of)
 
     def _price_of(self, symbol: str) -> dict[str, Any]:
@@ -403,7 +402,7 @@ class BinanceRest:
         said = {"symbol": self.names.ids[symbol], "price": self._scene.written("binance", symbol).price(last.price)}
         return {**said, "time": self._scene.said_ms("binance", last.time_ms)} if self._perpetual else said
 
-    def _tops(self, query: Query) -> bytes:
+    def _tops(self, query: Query) -> Body:
         return self._for_each(query, self._top_of)
 
     def _top_of(self, symbol: str) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The REST of HTX, spot or USDT-M swaps, over the generated market."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from app.domain.market.timeframes import length_ms, open_of
 from app.errors import InvalidInput
-from app.exchanges.demo.answers import Answer, Query, Refused, Route, whole
+from app.exchanges.demo.answers import Answer, Body, Query, Refused, Route, listed, whole
 from app.exchanges.demo.limits import Budget, LimitReport, Refusal
 from app.exchanges.demo.scene import Scene
 from app.exchanges.demo.values import DemoCandle, DemoInstrument, DemoTrade, Level, Venue
@@ -264,30 +264,35 @@ class HtxRest:
         symbol = self._symbol(query)
         return self._ticked(symbol, "detail", detail_tick(self._scene, symbol))
 
-    def _spot_tickers(self, _query: Query) -> bytes:
-        rows = []
-        for symbol, name in self.names.ids.items():
-            tick, written = detail_tick(self._scene, symbol), self._scene.written("htx", symbol)
-            top = self._market.top("htx", symbol, self._now(symbol))
-            rows.append(
-                {
-                    "symbol": name,
-                    **{key: tick[key] for key in ("open", "high", "low", "close", "amount", "vol", "count")},
-                    "bid": written.price_number(top.bid),
-                    "bidSize": written.size_number(top.bid_quantity),
-                    "ask": written.price_number(top.ask),
-                    "askSize": written.size_number(top.ask_quantity),
-                }
-            )
-        return self._listed(rows)
+    def _spot_tickers(self, _query: Query) -> Body:
+        return listed(
+            (encode(self._spot_ticker(symbol)) for symbol in self.names.ids),
+            b'{"status":"ok","ts":%d,"data":[' % self._ts(),
+            b"]}",
+        )
 
-    def _swap_tickers(self, query: Query) -> bytes:
-        ticks = []
-        for symbol in self._symbols(query):
-            name = self.names.ids[symbol]
-            tick = self._merged_tick(symbol)
-            ticks.append({**tick, "contract_code": name, "business_type": "swap", "number_of": tick["vol"]})
-        return encode({"status": "ok", "ticks": ticks, "ts": self._ts()})
+    def _spot_ticker(self, symbol: str) -> dict[str, Any]:
+        tick, written = detail_tick(self._scene, symbol), self._scene.written("htx", symbol)
+        top = self._market.top("htx", symbol, self._now(symbol))
+        return {
+            "symbol": self.names.ids[symbol],
+            **{key: tick[key] for key in ("open", "high", "low", "close", "amount", "vol", "count")},
+            "bid": written.price_number(top.bid),
+            "bidSize": written.size_number(top.bid_quantity),
+            "ask": written.price_number(top.ask),
+            "askSize": written.size_number(top.ask_quantity),
+        }
+
+    def _swap_tickers(self, query: Query) -> Body:
+        return listed(
+            (encode(self._swap_ticker(symbol)) for symbol in self._symbols(query)),
+            b'{"status":"ok","ts":%d,"ticks":[' % self._ts(),
+            b"]}",
+        )
+
+    def _swap_ticker(self, symbol: str) -> dict[str, Any]:
+        tick = self._merged_tick(symbol)
+        return {**tick, "contract_code": self.names.ids[symbol], "business_type": "swap", "number_of": tick["vol"]}
 
     def _tops(self, query: Query) -> bytes:
         ticks = []
@@ -625,5 +630,5 @@ _CLOSED_FUTURE = {
 }  # fmt: skip
 
 
-def _routes(bodies: dict[str, Callable[[Query], bytes]]) -> dict[str, Route]:
+def _routes(bodies: Mapping[str, Callable[[Query], Body]]) -> dict[str, Route]:
     return {path: Route(body, lambda _query: 1) for path, body in bodies.items()}

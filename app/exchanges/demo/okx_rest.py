@@ -1,13 +1,14 @@
 """The REST of OKX, as far as it is public, over the generated market."""
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from app.domain.market.timeframes import length_ms, open_of
 from app.errors import InvalidInput
-from app.exchanges.demo.answers import Answer, Query, Refused, Route, whole
+from app.exchanges.demo.answers import Answer, Body, Query, Refused, Route, listed, whole
 from app.exchanges.demo.limits import Budget, LimitReport, Refusal
 from app.exchanges.demo.scene import Scene
 from app.exchanges.demo.values import DemoCandle, DemoInstrument, DemoTicker, DemoTrade, Level, Venue
@@ -65,7 +66,9 @@ class OkxRest:
             body = encode({"code": "50011", "data": [], "msg": "Too Many Requests"})
             return Answer(429, body, {"Retry-After": str(refusal.retry_after_s)})
         try:
-            return Answer(200, b'{"code":"0","data":%s,"msg":""}' % route.body(query))
+            said = route.body(query)
+            head, tail = b'{"code":"0","data":', b',"msg":""}'
+            return Answer(200, head + said + tail if isinstance(said, bytes) else chain((head,), said, (tail,)))
         except Refused as refused:
             return Answer(refused.status, encode({"code": refused.code, "data": [], "msg": refused.message}))
         except (ValueError, InvalidInput):
@@ -89,7 +92,7 @@ class OkxRest:
         return self._budgets[path].spend(1)
 
     def _all_routes(self) -> dict[str, Route]:
-        bodies: dict[str, tuple[Callable[[Query], bytes], int]] = {
+        bodies: dict[str, tuple[Callable[[Query], Body], int]] = {
             "public/time": (self._time, 10),
             "public/instruments": (self._instruments, 20),
             "public/funding-rate": (self._funding_rate, 20),
@@ -172,17 +175,17 @@ class OkxRest:
         ]
         return encode(rows[-limit:][::-1])
 
-    def _marks(self, query: Query) -> bytes:
-        return encode([mark_row(self._scene, self.names, symbol) for symbol in self._of_type(query)])
+    def _marks(self, query: Query) -> Body:
+        return listed(encode(mark_row(self._scene, self.names, symbol)) for symbol in self._of_type(query))
 
-    def _open_interests(self, query: Query) -> bytes:
-        return encode([open_interest_row(self._scene, self.names, symbol) for symbol in self._of_type(query)])
+    def _open_interests(self, query: Query) -> Body:
+        return listed(encode(open_interest_row(self._scene, self.names, symbol)) for symbol in self._of_type(query))
 
     def _ticker(self, query: Query) -> bytes:
         return encode([ticker_row(self._scene, self.names, self._symbol(query))])
 
-    def _tickers(self, query: Query) -> bytes:
-        return encode([ticker_row(self._scene, self.names, symbol) for symbol in self._of_type(query)])
+    def _tickers(self, query: Query) -> Body:
+        return listed(encode(ticker_row(self._scene, self.names, symbol)) for symbol in self._of_type(query))
 
     def _index_tickers(self, query: Query) -> bytes:
         quote, name = query.get("quoteCcy"), query.get("instId")

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from aiohttp import WSMessage, WSMsgType, web
 
 from app.exchanges.demo import frames
-from app.exchanges.demo.answers import Answer, Door
+from app.exchanges.demo.answers import Answer, Body, Door
 from app.exchanges.demo.binance_rest import BinanceRest
 from app.exchanges.demo.binance_stream import BinanceStreams, BinanceTalk
 from app.exchanges.demo.control import Control
@@ -143,13 +143,13 @@ class DemoServer:
             await asyncio.sleep(delay_s)
         if request.method not in ("GET", "HEAD"):
             return _response(Answer(405, b'{"code":-1,"msg":"Method not allowed"}'))
-        answer = door.answer(path, request.query)
+        answer = await _completed(door.answer(path, request.query))
         fault = (
             self.faults.living("garbage", venue) if answer.status == 200 and not self._aimed("garbage", venue) else None
         )
         if fault is not None:
             fault.count("garbage_answers")
-            answer = Answer(200, answer.body[: max(1, len(answer.body) // 2)], answer.headers)
+            answer = Answer(200, _half(answer.body), answer.headers)
         return _response(answer)
 
     def _aimed(self, kind: str, venue: Venue) -> bool:
@@ -267,7 +267,24 @@ def _okx_talk(streams: OkxStreams, numbers: "itertools.count[int]") -> Callable[
 
 def _response(answer: Answer) -> web.Response:
     headers = {"Content-Type": "application/json;charset=UTF-8", **answer.headers, **SIMULATED}
-    return web.Response(body=answer.body, status=answer.status, headers=headers)
+    body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+    return web.Response(body=body, status=answer.status, headers=headers)
+
+
+def _half(body: Body) -> bytes:
+    whole = body if isinstance(body, bytes) else b"".join(body)
+    return whole[: max(1, len(whole) // 2)]
+
+
+async def _completed(answer: Answer) -> Answer:
+    """The answer with all its parts, made without holding up the streams."""
+    if isinstance(answer.body, bytes):
+        return answer
+    parts = []
+    for part in answer.body:
+        parts.append(part)
+        await asyncio.sleep(0)
+    return Answer(answer.status, b"".join(parts), answer.headers)
 
 
 def _reset_request(request: web.Request) -> web.Response:

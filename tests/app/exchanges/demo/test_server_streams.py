@@ -103,7 +103,7 @@ def test_a_book_built_from_the_stream_is_the_markets_book(demo: Served):
         for symbol in (PERPETUAL, SPOT):
             perpetual = symbol == PERPETUAL
             sync = DepthSync(rule_of(exchange.name, perpetual=perpetual))
-            told = [event for event in events(demo, exchange, Wanted("depth", symbol), 12) if isinstance(event, Depth)]
+            told = [event for event in events(demo, exchange, Wanted("depth", symbol), 8) if isinstance(event, Depth)]
             bids: dict[float, float] = {}
             asks: dict[float, float] = {}
             if venue(exchange) == "binance":
