@@ -17,7 +17,6 @@ MOST_LEVELS = 1_000
 SHALLOW = (
     100  # fewer known levels than this and large orders or percentages are no longer seen: time for a new snapshot
 )
-STALE_MS = 15_000  # watched symbols change many times a second; a quiet one is told by a heartbeat or not trusted
 ASK_AGAIN_MS = 5_000  # an answer may be lost
 CHECK_DEPTH_MS = 1_000
 IMBALANCE_LEVELS = 10
@@ -264,7 +263,8 @@ class BookKeeper:
     rule: SyncRule
     unit: float = 1.0
     """Base coins of one contract, for exchanges that count contracts and send checksums."""
-    stale_ms: int = STALE_MS
+    speed: float = 1.0
+    """How fast market time runs: what may be quiet for seconds of ours may be so for longer of its."""
     book: Book = field(init=False)
     sync: DepthSync = field(init=False)
     updated_ms: int | None = None
@@ -349,7 +349,7 @@ class BookKeeper:
         """Whether the book may feed anything: only an ``ok`` one may."""
         if self._adrift or not self.sync.trusted:
             return "gap" if self._was_ok else "warming"
-        if self.updated_ms is None or now_ms - self.updated_ms > self.stale_ms:
+        if self.updated_ms is None or now_ms - self.updated_ms > self.rule.quiet_ms * self.speed:
             return "stale"
         return "ok"
 

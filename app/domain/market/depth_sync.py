@@ -27,6 +27,8 @@ class SyncRule:
     """Whether snapshots are answers to a question and may be older than the stream; else each one replaces everything."""
     window: int | None = None
     """The exchange keeps so many levels a side up to date and no more; None: it tells every change, however deep."""
+    quiet_ms: int = 15_000
+    """How long a healthy stream of a watched symbol may say nothing."""
 
 
 def _linked(depth: Depth, last_id: int) -> bool:
@@ -55,9 +57,9 @@ SPOT = SyncRule("spot", _spot_follows, _spot_follows, lambda depth: _first(depth
 FUTURES = SyncRule("futures", _linked, _link_spans, _previous, asked=True)
 """Binance futures: ``pu`` is ``previous_id``; ids have holes, so a snapshot between ``pu`` and ``U`` is joined as well."""
 
-LINKED = SyncRule("linked", _linked, _linked, _previous, asked=False, window=400)
+LINKED = SyncRule("linked", _linked, _linked, _previous, asked=False, window=400, quiet_ms=65_000)
 """OKX books: the snapshot comes in the stream; ``seqId`` is ``last_id``, ``prevSeqId`` is ``previous_id``. A quiet book repeats
-its id without levels; after maintenance an id may fall, and is right when its ``previous_id`` is.
+its id without levels, once a minute; after maintenance an id may fall, and is right when its ``previous_id`` is.
 """
 
 VERSIONED = SyncRule("versioned", _linked, _linked, _previous, asked=False, window=150)

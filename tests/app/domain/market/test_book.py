@@ -14,7 +14,6 @@ from app.domain.market.book import (
     CHECK_DEPTH_MS,
     MOST_LEVELS,
     SHALLOW,
-    STALE_MS,
     Book,
     BookKeeper,
     checksum,
@@ -266,11 +265,22 @@ def test_a_gap_makes_the_book_untrusted_until_it_was_sent_anew():
     assert (made.status(NOW_MS), made.book.best_bid, made.counts.resyncs) == ("ok", 50, 1)
 
 
-def test_a_book_that_nothing_is_heard_of_is_stale():
+def test_on_a_fast_market_a_book_may_be_quiet_for_longer():
     made = keeper()
+    made.speed = 10.0
 
-    assert made.status(NOW_MS + STALE_MS) == "ok"
-    assert made.status(NOW_MS + STALE_MS + 1) == "stale"
+    assert made.status(NOW_MS + 10 * FUTURES.quiet_ms) == "ok"
+
+
+def test_a_quiet_book_of_okx_waits_for_its_minutely_heartbeat():
+    assert LINKED.quiet_ms > 60_000
+
+
+def test_a_book_that_nothing_is_heard_of_is_stale():
+    made, quiet_ms = keeper(), FUTURES.quiet_ms
+
+    assert made.status(NOW_MS + quiet_ms) == "ok"
+    assert made.status(NOW_MS + quiet_ms + 1) == "stale"
     assert made.receive(change(11, time_ms=NOW_MS + 60_000), NOW_MS + 60_000)
     assert made.status(NOW_MS + 60_000) == "ok"
 
