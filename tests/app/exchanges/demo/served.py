@@ -27,7 +27,7 @@ class Served:
 
     def __init__(self, speed: float = 1.0, symbols: int = 3) -> None:
         self.market = Market(SEED, symbols)
-        self._began, self._speed = time.monotonic(), speed
+        self._began, self.speed = time.monotonic(), speed
         self.loop = asyncio.new_event_loop()
         self.server: DemoServer
         self.port = 0
@@ -37,11 +37,11 @@ class Served:
         assert ready.wait(10)
 
     def now_ms(self) -> int:
-        return BEGAN_MS + int((time.monotonic() - self._began) * 1000 * self._speed)
+        return BEGAN_MS + int((time.monotonic() - self._began) * 1000 * self.speed)
 
     def _run(self, ready: threading.Event) -> None:
         async def start() -> None:
-            self.server = DemoServer(self.market, self.now_ms, real_ms, lambda: self._speed)
+            self.server = DemoServer(self.market, self.now_ms, real_ms, lambda: self.speed)
             self.port = await self.server.start(0)
             ready.set()
 
