@@ -83,9 +83,9 @@ def test_migrate_brings_an_empty_place_up_to_date_and_then_has_nothing_to_do(run
     assert (after.returncode, json.loads(after.stdout)["state"]) == (0, "current")
 
 
-@pytest.mark.parametrize("name", ["flotilla.db", "other.db"])
+@pytest.mark.parametrize("name", ["demo.db", "other.db"])
 def test_the_doctor_of_a_new_place_finds_nothing_bad_and_makes_nothing(run: Run, tmp_path: Path, name: str):
-    more = {} if name == "flotilla.db" else {"FLOTILLA__DATABASE__URL": f"sqlite:///{tmp_path / name}"}
+    more = {} if name == "demo.db" else {"FLOTILLA__DATABASE__URL": f"sqlite:///{tmp_path / name}"}
 
     said = run("doctor", "--json", **more)
     drilled = run("doctor", "--drill", "--json", **more)
@@ -97,7 +97,7 @@ def test_the_doctor_of_a_new_place_finds_nothing_bad_and_makes_nothing(run: Run,
 
 
 def test_the_doctor_says_how_to_bring_an_old_schema_up_to_date(run: Run, tmp_path: Path):
-    (tmp_path / "flotilla.db").touch()
+    (tmp_path / "demo.db").touch()
 
     said = run("doctor", "--json")
 
@@ -108,7 +108,7 @@ def test_the_doctor_says_how_to_bring_an_old_schema_up_to_date(run: Run, tmp_pat
 
 def test_the_doctor_says_when_the_database_was_made_by_a_newer_version(run: Run, tmp_path: Path):
     run("migrate")
-    with sqlite3.connect(tmp_path / "flotilla.db") as db:
+    with sqlite3.connect(tmp_path / "demo.db") as db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
     db.close()
 
@@ -120,9 +120,9 @@ def test_the_doctor_says_when_the_database_was_made_by_a_newer_version(run: Run,
 
 def test_the_doctor_finds_a_damaged_database(run: Run, tmp_path: Path):
     run("migrate")
-    path = tmp_path / "flotilla.db"
+    path = tmp_path / "demo.db"
     path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 20_000)
-    for left in tmp_path.glob("flotilla.db-*"):
+    for left in tmp_path.glob("demo.db-*"):
         left.unlink()
 
     said = run("doctor", "--json")
