@@ -5,9 +5,11 @@ told in the collector's note; nothing here ends the process.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from app.domain.market import symbols
@@ -15,7 +17,7 @@ from app.domain.market.quality import QualityWindow
 from app.domain.market.timeframes import MINUTE_MS, open_of
 from app.domain.market.values import BookTop, Candle, Depth, Event, Mark, Trade
 from app.domain.market.watching import STREAMED, Watch, watch
-from app.errors import CorruptData, FlotillaError, NotFound, RateLimited, Unavailable
+from app.errors import CorruptData, FlotillaError, InvalidInput, RateLimited
 from app.exchanges.connection import Connection
 from app.exchanges.exchange import Channel, Exchange, Instrument, RestCall, Session, Wanted
 from app.exchanges.rest import Rest
@@ -41,7 +43,8 @@ HISTORY_EVERY_S = 300.0
 OPEN_INTEREST_BACK_MS = 24 * 60 * MINUTE_MS
 OPEN_INTEREST_ROWS = 288
 CLOCK_EVERY_S = 300.0
-MOST_SKEW_MS = 2_000
+CLOCK_SOONEST_S = 10.0
+MOST_SKEW_MS = 2_000  # also: a message that is so much younger or older than now makes us look at its clock
 AGAIN_S = 5.0
 CLOSING_MS = 5_000  # a closed candle may take so long to come
 SILENT_MS = 30_000
@@ -104,6 +107,7 @@ class Collector:
         self._connections: list[tuple[Connection, asyncio.Task[None]]] = []
         self._asking: set[str] = set()
         self._look_at_history = asyncio.Event()
+        self._look_at_clock = asyncio.Event()
         self._quality = QualityWindow()
         self._errors_seen = 0
         self._since_ms = now_ms()
@@ -122,7 +126,7 @@ class Collector:
                 self._connect_all()
                 history = History(self.exchange, self._shelf, self._take_answer, self._now_ms)
                 spawn(self._every(BOOKS_EVERY_S, "books", self._ask_for_books))
-                spawn(self._every(CLOCK_EVERY_S, "clock", self._compare_clocks))
+                spawn(self._watch_the_clock())
                 spawn(self._every(1.0, "pairs", self._find_pairs))
                 spawn(self._fill_history(history))
                 spawn(self._every(FUNDING_EVERY_S, "funding", self._ask_for_funding))
@@ -151,7 +155,7 @@ class Collector:
         while not self._instruments:
             found: list[Instrument] = []
             for call in self.exchange.instruments():
-                answer = await self._attempt("instruments", call, urgent=True)
+                answer = await self._attempt("instruments", lambda call=call: call, urgent=True)  # type: ignore[misc]
                 if answer is None:
                     break
                 found += answer
@@ -176,8 +180,32 @@ class Collector:
             self._trouble["pairs"] = f"pairs: {error}"
 
     def _connect_all(self) -> None:
-        for session in self.exchange.sessions(wanted(self._watch)):
+        for session in self._sessions():
             self._open(session)
+
+    def _sessions(self) -> list[Session]:
+        """A symbol that the exchange cannot have, although it lists it, costs only itself."""
+        try:
+            return self.exchange.sessions(wanted(self._watch))
+        except InvalidInput:
+            impossible = [symbol for symbol in self._watch.symbols if not self._can_have(symbol)]
+        _log.warning("%s cannot have %s", self.exchange.name, ", ".join(impossible))
+        self._trouble["symbols"] = f"it cannot have {', '.join(impossible)}"
+        for symbol in impossible:
+            self._pipeline.forget(self.exchange.name, symbol)
+        self._watch = Watch(
+            tuple(name for name in self._watch.perpetuals if name not in impossible),
+            tuple(name for name in self._watch.spots if name not in impossible),
+            self._watch.deep.difference(impossible),
+        )
+        return self.exchange.sessions(wanted(self._watch)) if impossible else []
+
+    def _can_have(self, symbol: str) -> bool:
+        try:
+            self.exchange.sessions([one for one in wanted(self._watch) if one.symbol == symbol])
+        except InvalidInput:
+            return False
+        return True
 
     def _open(self, session: Session) -> None:
         books, trades = (
@@ -196,6 +224,8 @@ class Collector:
         self._pipeline.take(events, now_ms)
         newest = next((event for event in reversed(events) if type(event) in TIMED), None)
         latency_ms = None if newest is None else (newest.received_ms - newest.time_ms) / self._speed
+        if latency_ms is not None and not -MOST_SKEW_MS < latency_ms < MOST_SKEW_MS:
+            self._look_at_clock.set()
         self._quality.message(now_ms, latency_ms, len(events))
 
     async def _take_answer(self, call: RestCall) -> list[Candle]:
@@ -231,7 +261,7 @@ class Collector:
 
     async def _ask_for_book(self, symbol: str) -> None:
         try:
-            answer = await self._attempt("book", self.exchange.book(symbol), urgent=True)
+            answer = await self._attempt("book", partial(self.exchange.book, symbol), urgent=True)
             if answer:
                 self._pipeline.take(answer, self._now_ms(), asked=True)
         finally:
@@ -243,7 +273,7 @@ class Collector:
             names = [symbol for symbol in self._watch.symbols if channel in channels_of(symbol, self._watch)]
             pause_s = every_s / max(1, len(names)) / self._speed
             for symbol in names:
-                answer = await self._attempt(f"poll {channel}", self._question(channel, symbol))
+                answer = await self._attempt(f"poll {channel}", partial(self._question, channel, symbol))
                 if answer:
                     self._pipeline.take(answer, self._now_ms(), asked=channel == "depth")
                     self._quality.message(self._now_ms(), None, len(answer))
@@ -269,7 +299,7 @@ class Collector:
             self._look_at_history.clear()
             try:
                 came = await history.fill(self._pair_ids)
-                self._trouble.pop("history", None)
+                self._tell_trouble("history", history.trouble)
                 if came:
                     _log.info("%s: %d candles were missing and came", self.exchange.name, came)
             except FlotillaError as error:
@@ -287,9 +317,9 @@ class Collector:
         for symbol, pair_id in list(self._pair_ids.items()):
             newest_ms = await self._shelf.newest_funding(pair_id)
             since_ms = self._now_ms() - 30 * 24 * 60 * MINUTE_MS if newest_ms is None else newest_ms + 1
-            call = self.exchange.funding(symbol, since_ms, FUNDING_ROWS)
-            if call is not None:
-                self._pipeline.take(await self._rest.call(call), self._now_ms(), asked=True)
+            answer = await self._attempt("funding", partial(self.exchange.funding, symbol, since_ms, FUNDING_ROWS))
+            if answer:
+                self._pipeline.take(answer, self._now_ms(), asked=True)
 
     async def _recall_open_interest(self) -> None:
         """What was there before the first poll, where the exchange keeps it: else every change would have to wait."""
@@ -301,10 +331,26 @@ class Collector:
                 since_ms = max(since_ms, newest[0] + MINUTE_MS)
             if self._now_ms() - since_ms < 10 * MINUTE_MS:
                 continue
-            call = self.exchange.open_interest_history(symbol, since_ms, OPEN_INTEREST_ROWS)
-            answer = None if call is None else await self._attempt("open interest", call)
+            ask = partial(self.exchange.open_interest_history, symbol, since_ms, OPEN_INTEREST_ROWS)
+            answer = await self._attempt("open interest", ask)
             if answer:
                 self._pipeline.take(answer, self._now_ms(), asked=True)
+
+    async def _watch_the_clock(self) -> None:
+        """Now and then, and soon when what comes is oddly young or old: that may be its clock, or the way from it to us."""
+        while True:
+            try:
+                await self._compare_clocks()
+                self._trouble.pop("clock", None)
+                pause_s = CLOCK_SOONEST_S
+            except FlotillaError as error:
+                self._trouble["clock"] = f"clock: {error}"
+                pause_s = error.retry_after_s if isinstance(error, RateLimited) else CLOCK_SOONEST_S
+            await asyncio.sleep(pause_s)
+            self._look_at_clock.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOCK_SOONEST_S if "skew" in self._trouble else CLOCK_EVERY_S):
+                    await self._look_at_clock.wait()
 
     async def _compare_clocks(self) -> None:
         asked_ms = self._now_ms()
@@ -327,10 +373,13 @@ class Collector:
                 pause_s = error.retry_after_s if isinstance(error, RateLimited) else max(AGAIN_S, min(every_s, 60.0))
             await asyncio.sleep(pause_s)
 
-    async def _attempt(self, what: str, call: RestCall, *, urgent: bool = False) -> list[Any] | None:
-        """Ask; None where it did not work this time, which is told."""
+    async def _attempt(
+        self, what: str, question: Callable[[], RestCall | None], *, urgent: bool = False
+    ) -> list[Any] | None:
+        """Ask; None where there is nothing to ask, or it did not work this time, which is told."""
         try:
-            answer = await self._rest.call(call, urgent=urgent)
+            call = question()
+            answer = None if call is None else await self._rest.call(call, urgent=urgent)
         except RateLimited as error:
             self._trouble["limit"] = str(error)
             await asyncio.sleep(min(error.retry_after_s, 60.0))
@@ -338,13 +387,19 @@ class Collector:
         except CorruptData as error:
             self._pipeline.unreadable(self.exchange.name, f"{what}: {error}", self._now_ms())
             return None
-        except (Unavailable, NotFound) as error:
+        except FlotillaError as error:
             self._trouble[what] = f"{what}: {error}"
             await asyncio.sleep(AGAIN_S)
             return None
         self._trouble.pop(what, None)
         self._trouble.pop("limit", None)
         return answer
+
+    def _tell_trouble(self, what: str, trouble: str) -> None:
+        if trouble:
+            self._trouble[what] = f"{what}: {trouble}"
+        else:
+            self._trouble.pop(what, None)
 
     def minute_is_over(self) -> None:
         """Count what the last minute should have brought: one closed candle of each symbol."""

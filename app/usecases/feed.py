@@ -30,13 +30,14 @@ from app.usecases.collect import Collector
 from app.usecases.harvest import Harvest
 from app.usecases.ingest import Fresh, Pipeline
 from app.usecases.market_shelf import Shelf
-from app.usecases.write_market import Written, write
+from app.usecases.write_market import Written, write_what_can_be
 
 TELL_EVERY_S = 0.1
 REPORT_EVERY_S = 1.0
 LOOK_EVERY_S = 1.0
 NOTES_EVERY_S = 5.0
 AWAY_PAUSE_S = 1.0
+LAST_WRITE_S = 2.0  # so long a drain waits for a database that is away
 AGAIN_S = 5.0  # until a collector that ended by a mistake of ours is begun anew
 SEED_LOOK_S = 0.2
 SEED_S = 10.0  # so long the others wait for the first exchange to say which symbols there are
@@ -82,6 +83,8 @@ class Handles:
 class _Running:
     collector: Collector
     task: asyncio.Task[None]
+    chosen: tuple[str, ...] | None = None
+    """The active symbols with which it began."""
 
 
 @dataclass(slots=True)
@@ -90,6 +93,7 @@ class _Store:
     away_since_ms: int | None = None
     error: str = ""
     told_lost: int = 0
+    """Of the lost rows, how many a person has been told of."""
 
 
 class Feed:
@@ -106,7 +110,10 @@ class Feed:
         self._threads = ThreadPoolExecutor(3, "feed")
         self._running: dict[str, _Running] = {}
         self._again_s: dict[str, float] = {}
-        self._active: tuple[str, ...] | None = None
+        self._mistakes: dict[str, str] = {}
+        """Why a collector ended that should not have."""
+        self._begun = False
+        """Somebody has said which symbols are watched, be it ourselves."""
         self._store = _Store()
         self._told_states: dict[str, tuple[str, str]] = {}
         self._counted: dict[tuple[object, ...], float] = {}
@@ -120,11 +127,19 @@ class Feed:
                 for loop in (self._write_forever, self._tell_forever, self._report_forever, self._steer_forever):
                     group.create_task(loop())
         finally:
-            for name in list(self._running):
-                await self._stop(name)
-            await self._write_once(self.pipeline.harvest(self._handles.market_ms()))
+            await asyncio.gather(*(self._stop(name) for name in list(self._running)))
+            await self._write_the_rest()
             self._shelf.close()
             self._threads.shutdown(wait=True)
+
+    async def _write_the_rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + LAST_WRITE_S
+        while not await self._write_once(self.pipeline.harvest(self._handles.market_ms())):
+            if loop.time() >= until_s:
+                self.pipeline.lost += self.pipeline.waiting
+                self._tell_of_losses(self._store.error)
+                return
 
     def last_work(self) -> str:
         """What was done, in a word for the heartbeat."""
@@ -139,24 +154,41 @@ class Feed:
         wishes = dict.fromkeys(self._sources, "running")
         ensured = False
         while True:
+            active = None
             try:
                 if not ensured:
                     await self._apart(self._ensure_rows)
                     ensured = True
                 wishes |= await self._apart(self._read_wishes)
-                active = tuple(await self._shelf.active_symbols())
+                active = await self._shelf.active_symbols()
+                if active is None:
+                    active = await self._without_symbols()
             except FlotillaError as error:
                 self._note_away(error)
-                active = self._active or ()
-            if self._active is not None and active != self._active and self._active:
-                _log.info("the symbols that are watched changed: collectors begin anew")
-                for name in list(self._running):
-                    await self._stop(name)
-            self._active = active
+            if active is not None:
+                await self._begin_anew(tuple(active))
             for name in self._sources:
                 await self._steer(name, wanted=wishes[name] == "running")
             await self._report_rows()
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _without_symbols(self) -> list[str] | None:
+        """The table of symbols is empty: all were removed, or the database was away when the first start wanted to fill it."""
+        if self._begun:
+            return []
+        first = self._running.get(next(iter(self._sources), ""))
+        if first is None or not first.chosen:
+            return None
+        await self._shelf.add_symbols(first.chosen)
+        self._begun = True
+        return await self._shelf.active_symbols()
+
+    async def _begin_anew(self, active: tuple[str, ...]) -> None:
+        """Stop the collectors that collect other symbols than these; the next look starts them with the right ones."""
+        others = [name for name, running in self._running.items() if running.chosen not in (None, active)]
+        if others:
+            _log.info("the symbols that are watched changed: %s", ", ".join(others))
+            await asyncio.gather(*(self._stop(name) for name in others))
 
     async def _steer(self, name: str, *, wanted: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -164,6 +196,7 @@ class Feed:
         if running is not None and running.task.done():
             error = running.task.exception() if not running.task.cancelled() else None
             _log.error("the collector %s ended: %r", name, error, exc_info=error)
+            self._mistakes[name] = f"it ended by a mistake of ours and begins anew: {_innermost(error)!r}"
             self._again_s[name] = loop.time() + AGAIN_S
             await self._stop(name)
             running = None
@@ -171,7 +204,9 @@ class Feed:
             collector = self._sources[name].make(self.pipeline, self._shelf)
 
             async def choose(listed: Sequence[str]) -> Sequence[str]:
-                return await self._choose(name, listed)
+                chosen = self._running[name].chosen = tuple(await self._choose(name, listed))
+                self._mistakes.pop(name, None)
+                return chosen
 
             work = collector.run(choose, self._scope.spots, self._scope.books)
             self._running[name] = _Running(collector, asyncio.create_task(work, name=name))
@@ -187,26 +222,21 @@ class Feed:
 
     async def _choose(self, name: str, listed: Sequence[str]) -> Sequence[str]:
         """The active symbols; at the very first start those of the settings, which become rows."""
-        if self._active:
-            return self._active
         first = name == next(iter(self._sources))
         wanted = self._scope.symbols or (tuple(listed) if self._scope.simulated else LARGEST)
         try:
-            if not first:
-                await self._wait_for_symbols()
-            elif not await self._shelf.any_symbols():
+            active = await self._shelf.active_symbols()
+            if active is None and first and not self._begun:
                 await self._shelf.add_symbols(wanted)
-            self._active = tuple(await self._shelf.active_symbols())
+            looks = 0 if first or self._begun else round(SEED_S / SEED_LOOK_S)
+            while (active := await self._shelf.active_symbols()) is None and looks:
+                looks -= 1
+                await asyncio.sleep(SEED_LOOK_S)
         except FlotillaError as error:
             self._note_away(error)
             return wanted
-        return self._active
-
-    async def _wait_for_symbols(self) -> None:
-        for _ in range(round(SEED_S / SEED_LOOK_S)):
-            if await self._shelf.any_symbols():
-                return
-            await asyncio.sleep(SEED_LOOK_S)
+        self._begun = self._begun or active is not None
+        return active or ()
 
     def _ensure_rows(self) -> None:
         with transaction(self._handles.engine) as db:
@@ -240,7 +270,9 @@ class Feed:
 
     def _state(self, name: str) -> tuple[str, str]:
         running = self._running.get(name)
-        return ("stopped", "") if running is None else running.collector.state()
+        if running is not None:
+            return running.collector.state()
+        return ("failing", self._mistakes[name]) if name in self._mistakes else ("stopped", "")
 
     # --- what passes
 
@@ -258,15 +290,28 @@ class Feed:
             if len(harvest) or harvest.notes or harvest.received_ms:
                 await self._write_once(harvest)
 
-    async def _write_once(self, harvest: Harvest) -> None:
+    async def _write_once(self, harvest: Harvest) -> bool:
+        """Whether it was written; else it waits on. Whoever is cancelled meanwhile still knows which of both."""
+        work = asyncio.ensure_future(
+            self._apart(lambda: write_what_can_be(self._handles.engine, harvest, self._handles.now()))
+        )
         try:
-            written = await self._apart(lambda: write(self._handles.engine, harvest, self._handles.now()))
-        except FlotillaError as error:
-            self.pipeline.put_back(harvest)
-            self._note_away(error)
-            await asyncio.sleep(AWAY_PAUSE_S)
-        else:
-            self._note_written(harvest, written)
+            await asyncio.wait([work])
+        finally:
+            if not work.done():
+                await asyncio.wait([work])
+            error = work.exception()
+            if error is None:
+                self._note_written(harvest, work.result())
+            elif isinstance(error, FlotillaError):
+                self.pipeline.put_back(harvest)
+                self._note_away(error)
+        if error is None:
+            return True
+        if not isinstance(error, FlotillaError):
+            raise error
+        await asyncio.sleep(AWAY_PAUSE_S)
+        return False
 
     def _note_written(self, harvest: Harvest, written: Written) -> None:
         store, metrics = self._store, self._handles.metrics
@@ -278,6 +323,10 @@ class Feed:
         for age_ms, count in Counter(now_ms - received_ms for received_ms in harvest.received_ms).items():
             metrics.observe("flotilla_feed_stored_age_seconds", max(0, age_ms) / 1000, times=count)
         self.pipeline.rolled(written.rolled)
+        if written.refused:
+            self.pipeline.lost += written.refused
+            _log.error("the database refused %d rows: %s", written.refused, written.why)
+            self._tell_of_losses(f"the database refused them: {written.why}")
 
     def _note_away(self, error: FlotillaError) -> None:
         store = self._store
@@ -285,13 +334,15 @@ class Feed:
             store.away_since_ms = self._handles.market_ms()
             _log.warning("the database takes no rows: %s They wait in memory.", error)
         store.error = str(error)
-        if self.pipeline.lost > store.told_lost:
-            store.told_lost = self.pipeline.lost
+        self._tell_of_losses(f"the database has been away for too long: {error}")
+
+    def _tell_of_losses(self, why: str) -> None:
+        """Once a day is enough: the report counts on."""
+        lost, store = self.pipeline.lost, self._store
+        if lost > store.told_lost:
+            store.told_lost = lost
             day = self._handles.now().date().isoformat()
-            self._handles.alarm(
-                f"feed-lost-{day}",
-                f"The market feed has lost {self.pipeline.lost} rows, because the database has been away for too long: {error}",
-            )
+            self._handles.alarm(f"feed-lost-{day}", f"The market feed has lost {lost} rows, because {why}")
 
     async def _tell_forever(self) -> None:
         while True:
@@ -398,6 +449,13 @@ class Feed:
 
     async def _apart(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _innermost(error: BaseException | None) -> BaseException | None:
+    """What a task group wraps."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _candle(news: CandleNews) -> Candle:

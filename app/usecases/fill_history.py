@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from app.domain.market.timeframes import length_ms, open_of
 from app.domain.market.values import Candle
 from app.domain.market.watching import HISTORY
+from app.errors import InvalidInput, NotFound
 from app.exchanges.exchange import Exchange, RestCall
 from app.usecases.market_shelf import Shelf
 
@@ -27,10 +28,18 @@ class History:
     now_ms: Callable[[], int]
     filled: int = 0
     gaps: int = 0
+    trouble: str = ""
+    """What was wrong with an answer, of the last round."""
     _void: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    """What the exchange did not have, by where it ends: the beginning of what is kept moves on with the time."""
 
     async def fill(self, pair_ids: dict[str, int]) -> int:
-        """Look at every symbol and timeframe once, and ask for what is missing; how many candles came."""
+        """Look at every symbol and timeframe once, and ask for what is missing; how many candles came.
+
+        Raises Unavailable: then nothing can be had of this exchange, or of the database, for now. An answer that makes no sense
+        costs its symbol this round, and no other.
+        """
+        self.trouble = ""
         before = self.filled
         for timeframe, count in HISTORY.items():
             for symbol, pair_id in list(pair_ids.items()):
@@ -42,11 +51,15 @@ class History:
         end_ms = open_of(now_ms - GRACE_MS, timeframe)
         start_ms = end_ms - count * length_ms(timeframe)
         for first_ms, last_ms in await self.shelf.missing(pair_id, timeframe, start_ms, end_ms):
-            place = (pair_id, timeframe, first_ms)
+            place = (pair_id, timeframe, last_ms)
             if now_ms - self._void.get(place, -VOID_MS) < VOID_MS:
                 continue
             self.gaps += 1
-            came = await self._fetch(symbol, timeframe, first_ms, last_ms)
+            try:
+                came = await self._fetch(symbol, timeframe, first_ms, last_ms)
+            except (InvalidInput, NotFound) as error:
+                self.trouble = f"{symbol} {timeframe}: {error}"
+                continue
             if came < (last_ms - first_ms) // length_ms(timeframe):
                 self._void[place] = now_ms
         for place, at_ms in list(self._void.items()):
@@ -60,9 +73,8 @@ class History:
             most = min(self.exchange.most_candles, (end_ms - first_ms) // length)
             candles = await self.ask(self.exchange.candles(symbol, timeframe, first_ms, most))
             inside = [candle for candle in candles if first_ms <= candle.time_ms < end_ms and candle.closed]
-            if not inside:
-                break
             came += len(inside)
             self.filled += len(inside)
-            first_ms = max(candle.time_ms for candle in inside) + length
+            # Some answer with what follows a hole, some with nothing as long as the hole lasts.
+            first_ms = max((candle.time_ms for candle in inside), default=first_ms + (most - 1) * length) + length
         return came

@@ -56,15 +56,44 @@ class Harvest:
         return self._shed(most)
 
     def _shed(self, most: int) -> int:
-        """Let the oldest rows go, first of what cannot be had again and is worth least; candles last."""
+        """Let the oldest rows go, first of what cannot be had again and is worth least; candles last.
+
+        The oldest minute of each pair's flow stays: a part of it may be stored already, and would pass for the whole.
+        """
         lost = 0
+        if len(self) <= most:
+            return lost
+        begun = {key[:2]: key for key in sorted(self.flows, reverse=True)}
+        kept = set(begun.values())
         for rows in reversed(self.tables()):
-            if (too_many := len(self) - most) <= 0:
+            if (too_many := len(self) - len(kept) - most) <= 0:
                 break
-            for key in list(islice(rows, too_many)):
+            for key in list(islice((key for key in rows if rows is not self.flows or key not in kept), too_many)):
                 del rows[key]
                 lost += 1
         return lost
+
+    def halves(self) -> "tuple[Harvest, Harvest] | None":
+        """In two parts, oldest first; None for a single row, which has no halves."""
+        size = len(self) + len(self.notes)
+        if size < 2:
+            return None
+        first, second = Harvest(), Harvest()
+        left = size // 2
+        for mine, one, other in zip(self._all(), first._all(), second._all(), strict=True):
+            for key, row in mine.items():
+                (one if left > 0 else other)[key] = row
+                left -= 1
+        first.refused, second.refused = self.refused[: max(0, left)], self.refused[max(0, left) :]
+        return first, second
+
+    def sample(self) -> str:
+        """One of its rows, in words."""
+        rows = (row for some in self._all() for row in some.values())
+        return str(next(rows, self.refused[:1] or ""))[:300]
+
+    def _all(self) -> tuple[dict[Any, Any], ...]:
+        return (*self.tables(), self.notes)
 
     def tables(self) -> tuple[dict[Key, Any], ...]:
         """All that has a key, what is worth most first."""

@@ -9,14 +9,23 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
+from app.domain.market.symbols import parse
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.orderflow.open_interest import KEPT_MS, OpenInterestState
+from app.errors import InvalidInput
 from app.exchanges.exchange import Instrument
 from app.storage import flow, funding, klines, open_interest, pairs, symbols
 from app.storage.database import reading, transaction
 from app.storage.flow import Flow
 
 T = TypeVar("T")
+
+
+def _readable(name: str) -> str | None:
+    try:
+        return parse(name)
+    except InvalidInput:  # it was stored by somebody else
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +45,14 @@ class Shelf:
         self._engine, self._now = engine, now
         self._thread = ThreadPoolExecutor(1, "shelf")
 
-    async def active_symbols(self) -> list[str]:
-        """The symbols that a person wants watched."""
+    async def active_symbols(self) -> list[str] | None:
+        """The symbols that a person wants watched, in the form inside; None where nobody has said anything."""
 
-        def read() -> list[str]:
+        def read() -> list[str] | None:
             with reading(self._engine) as db:
-                return [row.symbol for row in symbols.listed(db, status="ACTIVE")]
-
-        return await self._apart(read)
-
-    async def any_symbols(self) -> bool:
-        """Whether anybody ever said what to watch."""
-
-        def read() -> bool:
-            with reading(self._engine) as db:
-                return bool(symbols.listed(db))
+                rows = symbols.listed(db)
+            names = (_readable(row.symbol) for row in rows if row.status == "ACTIVE")
+            return list(dict.fromkeys(filter(None, names))) if rows else None
 
         return await self._apart(read)
 

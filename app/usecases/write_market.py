@@ -1,5 +1,10 @@
-"""Write what the feed harvested: one transaction, in which finished hours and days are rolled up from their minutes as well."""
+"""Write what the feed harvested: one transaction, in which finished hours and days are rolled up from their minutes as well.
 
+A row that the database refuses would hold up all others for ever. So what is refused as a whole is written in halves, down to the
+rows that are at fault, which are let go and told.
+"""
+
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,6 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from app.domain.market.timeframes import length_ms, open_of
 from app.domain.market.watching import MADE_OF
+from app.errors import Misconfigured, Unavailable
 from app.storage import depths, flow, funding, klines, open_interest, refused, symbols, tickers
 from app.storage.database import transaction
 from app.storage.klines import Kline
@@ -20,6 +26,10 @@ class Written:
 
     rows: dict[str, int] = field(default_factory=dict)
     rolled: list[Kline] = field(default_factory=list)
+    refused: int = 0
+    """Rows that the database would not have."""
+    why: str = ""
+    """What it said of one of them."""
 
 
 def write(engine: Engine, harvest: Harvest, now: datetime) -> Written:
@@ -53,6 +63,26 @@ def write(engine: Engine, harvest: Harvest, now: datetime) -> Written:
         "refused_messages": len(harvest.refused),
     }
     written.rows = {table: count for table, count in counts.items() if count}
+    return written
+
+
+def write_what_can_be(engine: Engine, harvest: Harvest, now: datetime) -> Written:
+    """Store all but the rows that cannot be stored. Raises Unavailable while the database is away: then try all of it again."""
+    try:
+        return write(engine, harvest, now)
+    except (Unavailable, Misconfigured):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a driver thinks of a value, the other rows are worth storing
+        halves = harvest.halves()
+        if halves is None:
+            return Written(refused=max(1, len(harvest)), why=f"{error} {harvest.sample()}")
+    written = Written()
+    for half in halves:
+        part = write_what_can_be(engine, half, now)
+        written.rows = dict(Counter(written.rows) + Counter(part.rows))
+        written.rolled += part.rolled
+        written.refused += part.refused
+        written.why = part.why or written.why
     return written
 
 
