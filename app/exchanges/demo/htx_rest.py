@@ -510,6 +510,10 @@ def number_rows(written: Written, levels: list[Level]) -> list[list[float]]:
     return [[written.price_number(price), written.size_number(quantity)] for price, quantity in levels]
 
 
+SIDES = 2
+"""HTX counts the buyer and the seller of a trade of perpetuals."""
+
+
 def kline_row(written: Written, candle: DemoCandle) -> dict[str, Any]:
     """A candle. Swaps say contracts in ``vol``, spot quote coins; ``amount`` is in the base coin."""
     row: dict[str, Any] = {
@@ -524,8 +528,9 @@ def kline_row(written: Written, candle: DemoCandle) -> dict[str, Any]:
     }
     if written.instrument.is_perpetual:
         row |= {
-            "vol": written.size_number(candle.volume),
-            "trade_turnover": round(candle.quote_volume, 8),
+            "amount": round(candle.volume * SIDES, 8),
+            "vol": written.size_number(candle.volume * SIDES),
+            "trade_turnover": round(candle.quote_volume * SIDES, 8),
             "mrid": candle.last_id,
         }
     return row
@@ -548,8 +553,9 @@ def detail_tick(scene: Scene, symbol: str) -> dict[str, Any]:
         "version": ticker.last_id,
     }
     if written.instrument.is_perpetual:
-        turnover = round(ticker.quote_volume, 8)
-        tick |= {"vol": written.size_number(ticker.volume), "trade_turnover": turnover, "mrid": ticker.last_id}
+        volume, turnover = ticker.volume * SIDES, round(ticker.quote_volume * SIDES, 8)
+        tick |= {"amount": round(volume, 8), "vol": written.size_number(volume), "trade_turnover": turnover}
+        tick["mrid"] = ticker.last_id
         tick["id"] = scene.said_ms("htx", ticker.time_ms) // 1000
         del tick["version"]
     return tick
@@ -566,9 +572,9 @@ def trade_row(scene: Scene, written: Written, trade: DemoTrade) -> dict[str, Any
         "direction": trade.side,
     }
     if written.instrument.is_perpetual:
-        contracts = trade.quantity / written.instrument.contract_size
-        row |= {"amount": round(contracts, 10), "quantity": round(trade.quantity, 10)}
-        row["trade_turnover"] = round(trade.price * trade.quantity, 8)
+        both = trade.quantity * SIDES
+        row |= {"amount": round(both / written.instrument.contract_size, 10), "quantity": round(both, 10)}
+        row["trade_turnover"] = round(trade.price * both, 8)
         row["id"] = trade.id
         del row["tradeId"]
     return row

@@ -1,7 +1,8 @@
 """What HTX's messages and answers mean.
 
 Perpetuals are counted in contracts of ``contract_size`` base coins; what is said in coins beside them is read from that. HTX counts
-both sides of a trade of perpetuals, so its volumes there are twice what other exchanges would say; they are passed on as they come.
+the buyer and the seller of each trade of perpetuals (its documentation of ``amount`` and ``trade_turnover`` says so, and every amount
+that was ever recorded is even), which is twice what others say: here it is counted once.
 """
 
 from collections.abc import Mapping
@@ -52,6 +53,10 @@ class Market:
     contract: float
     """Base coins in one unit of the quantities of a book; 1 for spot."""
     spot: bool
+
+    def once(self, volume: float) -> float:
+        """What was traded, counted once."""
+        return volume if self.spot else volume / 2
 
 
 class LevelRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -275,8 +280,8 @@ def candle(row: KlineRow, market: Market, timeframe: str, received_ms: int, *, c
         high=row.high,
         low=row.low,
         close=row.close,
-        volume=row.amount,
-        quote_volume=row.vol if market.spot else row.trade_turnover,
+        volume=market.once(row.amount),
+        quote_volume=_quote_volume(row, market),
         trades=row.count,
         closed=closed,
     )
@@ -308,10 +313,15 @@ def _trade(row: SpotTradeRow | SwapTradeRow, market: Market, received_ms: int, n
         time_ms=row.ts,
         received_ms=received_ms,
         price=row.price,
-        quantity=quantity,
+        quantity=market.once(quantity),
         side=row.direction,
         id=number,
     )
+
+
+def _quote_volume(row: KlineRow | DetailRow, market: Market) -> float | None:
+    said = row.vol if market.spot else row.trade_turnover
+    return None if said is None else market.once(said)
 
 
 def swap_depth(row: DepthRow, market: Market, received_ms: int, pushed_ms: int) -> Depth:
@@ -410,8 +420,8 @@ def ticker(row: DetailRow, market: Market, time_ms: int, received_ms: int) -> li
             open=row.open,
             high=row.high,
             low=row.low,
-            volume=row.amount,
-            quote_volume=row.vol if market.spot else row.trade_turnover,
+            volume=None if row.amount is None else market.once(row.amount),
+            quote_volume=_quote_volume(row, market),
             change=change,
             change_percent=100 * change / row.open if change is not None and row.open else None,
             bid=row.bid.price if row.bid else None,

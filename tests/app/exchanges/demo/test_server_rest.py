@@ -48,8 +48,9 @@ def test_ccxt_reads_the_candles_of_the_market(demo: Served, read: tuple[str, Any
 
         assert len(rows) in (10, 30)
         assert [row[:5] for row in closed] == [[one.open_ms, one.open, one.high, one.low, one.close] for one in true]
+        sides = 2 if venue == "htx" and symbol == PERPETUAL else 1  # HTX counts both of a trade, and ccxt passes it on
         if not (venue == "okx" and symbol == PERPETUAL):  # ccxt takes contracts for coins there
-            assert [row[5] for row in closed] == pytest.approx([one.volume for one in true])
+            assert [row[5] for row in closed] == pytest.approx([one.volume * sides for one in true])
 
 
 @pytest.mark.parametrize("symbol", [PERPETUAL, "BTC/USDT"])

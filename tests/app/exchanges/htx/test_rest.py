@@ -101,7 +101,7 @@ def test_candles_of_a_perpetual_are_asked_for_from_second_to_second():
     start_s = (NOW_MS - HOUR_MS) // 1000
     assert call.arguments == ({"contract_code": "BTC-USDT", "period": "60min", "from": start_s, "to": start_s + 7200},)
     assert [(one.time_ms, one.closed, one.quote_volume) for one in candles] == [
-        (NOW_MS - HOUR_MS, True, None), (NOW_MS, False, 9.5),
+        (NOW_MS - HOUR_MS, True, None), (NOW_MS, False, 4.75),
     ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def test_days_are_put_together_from_four_hours_because_htx_begins_them_at_16():
     assert call.arguments[0]["to"] - call.arguments[0]["from"] == (5 * 6 - 1) * 4 * 3600
     assert (yesterday.time_ms, yesterday.timeframe, yesterday.closed) == (today - DAY_MS, "1d", True)
     assert (yesterday.open, yesterday.high, yesterday.low, yesterday.close) == (2, 4, 0.5, 3)
-    assert (yesterday.volume, yesterday.quote_volume, yesterday.trades) == (30, None, 36)
+    assert (yesterday.volume, yesterday.quote_volume, yesterday.trades) == (15, None, 36)
     assert (running.time_ms, running.high, running.closed) == (today, 12, False)
 
 
@@ -159,7 +159,7 @@ def test_trades_come_oldest_first():
 
     assert [(one.id, one.quantity) for one in trades] == [(7, 2), (8, 2), (9, 2)]
     assert [(one.id, one.quantity, one.side) for one in read(htx().trades(PERPETUAL), data=[{"data": [swap]}])] == [
-        (5, 0.5, "sell")
+        (5, 0.25, "sell")
     ]
 
 

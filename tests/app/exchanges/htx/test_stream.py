@@ -143,17 +143,17 @@ def test_trades_of_perpetuals_are_read_in_coins():
     [told] = stream.receive(push("market.BTC-USDT.trade.detail", {"data": [row | {"quantity": 0.023}]}), NOW_MS)
     [counted] = stream.receive(push("market.BTC-USDT.trade.detail", {"data": [row]}), NOW_MS)
 
-    assert (told.quantity, told.side, told.id, told.counted) == (0.023, "sell", 1315909380000, False)
+    assert (told.quantity, told.side, told.id, told.counted) == (0.0115, "sell", 1315909380000, False)
     assert counted.quantity == pytest.approx(0.022)
 
 
-def test_the_volumes_of_a_candle_are_in_coins_and_quote_coins():
+def test_the_volumes_of_a_candle_are_in_coins_and_quote_coins_and_counted_once():
     [perpetual] = session("candles").receive(push("market.BTC-USDT.kline.1min", kline(10)), NOW_MS)
     [spot] = session("candles", SPOT).receive(push("market.btcusdt.kline.1min", kline(10)), NOW_MS)
 
     assert perpetual == Candle(
         exchange="htx", symbol=PERPETUAL, time_ms=600_000, received_ms=NOW_MS, timeframe="1m", open=1, high=4, low=0.5,
-        close=2, volume=3, quote_volume=6, trades=9, closed=False,
+        close=2, volume=1.5, quote_volume=3, trades=9, closed=False,
     )  # fmt: skip
     assert (spot.volume, spot.quote_volume) == (3, 3000)
 
@@ -318,7 +318,7 @@ def test_the_rolling_day():
     assert (spot.last, spot.change, spot.change_percent, spot.volume, spot.quote_volume) == (110, 10, 10, 5, 550)
     assert (spot.bid, spot.ask, spot.trades, spot.time_ms) == (None, None, 3, 7)
     assert isinstance(perpetual, Ticker)
-    assert perpetual.quote_volume == 551
+    assert perpetual.quote_volume == 275.5  # both sides are counted: once is half
 
 
 def test_funding_comes_by_the_notification_socket():
@@ -470,4 +470,4 @@ def test_every_recorded_message_of_perpetuals_is_read(recorded):
 
     trades = [event for event in events if isinstance(event, Trade)]
     assert (len(trades), len(events)) == (8, 8 + 1274)
-    assert trades[0].quantity == pytest.approx(2.2569882)
+    assert trades[0].quantity == pytest.approx(1.1284941)
