@@ -2,23 +2,31 @@
 
 The statement is made once for each table and kind of database; the rows go to the driver as they are: tuples of floats, ints,
 text and None, in the order of ``columns``. SQLite runs one prepared statement over all of them. MySQL gets statements of many
-rows, whose values are written out here: its driver takes twice as long for that. PostgreSQL gets one array for each column.
+rows, whose values are written out here: its driver takes twice as long for that. PostgreSQL gets many rows by COPY, into a table
+that lasts as long as the transaction, and few rows one by one without waiting for each answer.
 The same rows twice change nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
 
 from app.errors import InvalidInput
-from app.storage.types import Choice
+from app.storage.types import Choice, ShortText
 
 CHUNK = 2_000
-"""Rows in one statement, where a server gets them: it takes well below a second, and stays below what a server accepts."""
+"""Rows in one statement of MySQL: it takes well below a second, and stays below what a server accepts."""
+
+FEW = 300
+"""Rows for which PostgreSQL's COPY is not worth its table."""
 
 _AS_IT_IS = {"no_parameters": True}  # the driver then leaves percent signs alone
 Row = tuple[Any, ...]
@@ -52,6 +60,7 @@ def upsert_rows(db: Connection, upsert: Upsert, rows: Sequence[Row]) -> None:
     if not rows:
         return
     statement, converters = _prepared(upsert, db.dialect)
+    _check_lengths(upsert, db.dialect, rows)
     if converters:
         rows = [_converted(row, converters) for row in rows]
     if db.dialect.name == "sqlite":
@@ -86,21 +95,51 @@ def _write_to_mysql(db: Connection, statement: str, rows: Sequence[Row]) -> None
 
 
 def _write_to_postgresql(db: Connection, upsert: Upsert, statement: str, rows: Sequence[Row]) -> None:
+    for row in rows:
+        for value in row:
+            if type(value) is float and value - value != 0.0:
+                raise _no_number(value)
+    if len(rows) < FEW:
+        db.exec_driver_sql(statement, list(rows))
+        return
+    quoted = db.dialect.identifier_preparer.quote
+    names = ", ".join(map(quoted, upsert.columns))
+    incoming = f"incoming_{upsert.table.name}_{crc32(names.encode())}"
+    # The words in these are names of our own tables and columns, never values.
+    shape = f"SELECT {names} FROM {upsert.table.name}"  # noqa: S608
+    db.exec_driver_sql(f"CREATE TEMP TABLE IF NOT EXISTS {incoming} ON COMMIT DROP AS {shape} WITH NO DATA")
     places = upsert.places
-    # One statement may not change a row twice.
-    last = list({tuple(row[place] for place in places): row for row in rows}.values())
-    for begin in range(0, len(last), CHUNK):
-        columns = tuple(map(list, zip(*last[begin : begin + CHUNK], strict=True)))
-        for column in columns:
-            for value in column:
-                if type(value) is float and value - value != 0.0:
-                    raise _no_number(value)
-        db.exec_driver_sql(statement, columns)
+    last = {tuple(row[place] for place in places): row for row in rows}  # one statement may not change a row twice
+    cursor = db.connection.driver_connection.cursor()  # type: ignore[union-attr]
+    with _as_sqlalchemy_says_it(db), cursor, cursor.copy(f"COPY {incoming} ({names}) FROM STDIN") as copy:
+        for row in last.values():
+            copy.write_row(row)
+    db.exec_driver_sql(f"{_insert(upsert, names)} SELECT {names} FROM {incoming} {_on_conflict(upsert, quoted)}")  # noqa: S608
+    db.exec_driver_sql(f"TRUNCATE {incoming}")
+
+
+@contextmanager
+def _as_sqlalchemy_says_it(db: Connection) -> Iterator[None]:
+    """What the driver raises, as everybody else expects it."""
+    known: type[Exception] = db.dialect.loaded_dbapi.Error
+    try:
+        yield
+    except known as error:
+        raise DBAPIError.instance("COPY", None, error, known, dialect=db.dialect) from error
 
 
 def _no_number(value: float) -> InvalidInput:
     """MySQL would not understand it, PostgreSQL would keep it; SQLite makes NULL of NaN by itself."""
     return InvalidInput(f"{value} is not a number that can be kept.", cure="Leave it empty when it is unknown.")
+
+
+def _check_lengths(upsert: Upsert, dialect: Dialect, rows: Sequence[Row]) -> None:
+    """Refuse text that does not fit, which SQLite would keep. Most of it is one of few words."""
+    for place, name in enumerate(upsert.columns):
+        kept = upsert.table.c[name].type
+        if isinstance(kept, ShortText):
+            for word in set(map(itemgetter(place), rows)):
+                kept.process_bind_param(word, dialect)
 
 
 def _converted(row: Row, converters: Converters) -> Row:
@@ -122,11 +161,13 @@ def _prepared(upsert: Upsert, dialect: Dialect) -> tuple[str, Converters]:
 
 
 def _converters(upsert: Upsert, dialect: Dialect) -> Converters:
-    """What SQLAlchemy would do to a value. A Choice is left to the CHECK, which every database has."""
+    """What SQLAlchemy would do to a value. A Choice is left to the CHECK, which every database has; text was checked."""
     found: Converters = {}
     for place, name in enumerate(upsert.columns):
         kept = upsert.table.c[name].type
-        convert = None if isinstance(kept, Choice) else kept.dialect_impl(dialect).bind_processor(dialect)
+        if isinstance(kept, (Choice, ShortText)):
+            continue
+        convert = kept.dialect_impl(dialect).bind_processor(dialect)
         if convert is not None:
             found[place] = convert
     return found
@@ -134,20 +175,16 @@ def _converters(upsert: Upsert, dialect: Dialect) -> Converters:
 
 def _statement(upsert: Upsert, dialect: Dialect) -> str:
     quoted = dialect.identifier_preparer.quote
-    if dialect.name == "sqlite":
-        marks = ", ".join("?" * len(upsert.columns))
-        return f"{_insert(upsert, quoted)} VALUES ({marks}) {_on_conflict(upsert, quoted)}"
-    if dialect.name == "postgresql":
-        types = (upsert.table.c[name].type.compile(dialect).partition("(")[0] for name in upsert.columns)
-        arrays = ", ".join(f"CAST(%s AS {type_}[])" for type_ in types)
-        # The words are names of our own tables and types, never values.
-        return f"{_insert(upsert, quoted)} SELECT * FROM unnest({arrays}) {_on_conflict(upsert, quoted)}"  # noqa: S608
+    names = ", ".join(map(quoted, upsert.columns))
+    if dialect.name in ("sqlite", "postgresql"):
+        marks = ", ".join(["?" if dialect.name == "sqlite" else "%s"] * len(upsert.columns))
+        return f"{_insert(upsert, names)} VALUES ({marks}) {_on_conflict(upsert, quoted)}"
     changes = ", ".join(_change_on_mysql(upsert, quoted(name), quoted) for name in upsert.changed)
-    return f"{_insert(upsert, quoted)} VALUES () ON DUPLICATE KEY UPDATE {changes}"
+    return f"{_insert(upsert, names)} VALUES () ON DUPLICATE KEY UPDATE {changes}"
 
 
-def _insert(upsert: Upsert, quoted: Callable[[str], str]) -> str:
-    return f"INSERT INTO {quoted(upsert.table.name)} ({', '.join(map(quoted, upsert.columns))})"
+def _insert(upsert: Upsert, names: str) -> str:
+    return f"INSERT INTO {upsert.table.name} ({names})"
 
 
 def _on_conflict(upsert: Upsert, quoted: Callable[[str], str]) -> str:

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, text
 
-from app.errors import InvalidInput
+from app.errors import InvalidInput, Unavailable
 from app.storage import bulk, tables
 from app.storage.bulk import Upsert, upsert_rows
 from app.storage.database import reading, transaction
@@ -26,6 +26,12 @@ def stored(engine: Engine) -> list[tuple[Any, ...]]:
     columns = [tables.klines.c[name] for name in KLINE]
     with reading(engine) as db:
         return [tuple(row) for row in db.execute(select(*columns).order_by(tables.klines.c.open_time))]
+
+
+@pytest.fixture(autouse=True, params=["few", "many"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL gets few rows and many in two ways, which must come to the same."""
+    monkeypatch.setattr(bulk, "FEW", 1 if request.param == "many" else 10_000)
 
 
 def write(engine: Engine, rows: list[tuple[Any, ...]], how: Upsert = CANDLES) -> None:
@@ -68,6 +74,7 @@ def test_of_two_in_one_batch_the_later_stays(engine: Engine):
 
 def test_more_rows_than_fit_into_one_statement(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bulk, "CHUNK", 7)
+    monkeypatch.setattr(bulk, "FEW", 10)
     rows = [candle(60_000 * place, place / 3) for place in range(50)]
     write(engine, rows)
 
@@ -117,3 +124,33 @@ def test_moments_lists_and_truth_go_through_their_column_types(engine: Engine):
 def test_text_that_is_too_long_is_refused_everywhere(engine: Engine):
     with pytest.raises(InvalidInput, match="timeframe"):
         write(engine, [(1, "a fortnight", 0, *candle(0)[3:])])
+
+
+def test_two_batches_of_one_transaction(engine: Engine):
+    few = Upsert(tables.klines, KLINE[:-1], CANDLES.key)
+    with transaction(engine) as db:
+        upsert_rows(db, CANDLES, [candle(0, marks="odd"), candle(60_000)])
+        upsert_rows(db, CANDLES, [candle(60_000, 1.75)])
+        upsert_rows(db, few, [candle(0, 1.25)[:-1]])
+
+    assert stored(engine) == [candle(0, 1.25, marks="odd"), candle(60_000, 1.75)]
+
+
+def test_a_connection_that_the_server_ended_is_unavailable_and_the_next_one_serves(engine: Engine):
+    if engine.dialect.name == "sqlite":
+        return  # it has no server
+    mysql = engine.dialect.name == "mysql"
+    who, end = ("CONNECTION_ID()", "KILL {}") if mysql else ("pg_backend_pid()", "SELECT pg_terminate_backend({})")
+
+    def write_through_it() -> None:
+        with transaction(engine) as db:
+            mine = db.execute(text(f"SELECT {who}")).scalar_one()
+            with transaction(engine) as other:
+                other.execute(text(end.format(mine)))
+            upsert_rows(db, CANDLES, [candle(0), candle(60_000)])
+
+    with pytest.raises(Unavailable):
+        write_through_it()
+    write(engine, [candle(0)])
+
+    assert stored(engine) == [candle(0)]
