@@ -1,8 +1,8 @@
 """What HTX's messages and answers mean.
 
 Perpetuals are counted in contracts of ``contract_size`` base coins; what is said in coins beside them is read from that. HTX counts
-the buyer and the seller of each trade of perpetuals (its documentation of ``amount`` and ``trade_turnover`` says so, and every amount
-that was ever recorded is even), which is twice what others say: here it is counted once.
+the buyer and the seller of each trade of perpetuals (its documentation of ``amount`` and ``trade_turnover`` says so, and every
+amount that was recorded is even), which is twice what others say: here it is counted once.
 """
 
 from collections.abc import Mapping
