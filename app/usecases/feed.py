@@ -319,6 +319,7 @@ class Feed:
             _log.info("the database takes rows again")
         store.away_since_ms, store.error = None, ""
         store.written.update(written.rows)
+        self.pipeline.written(harvest)
         now_ms = self._handles.market_ms()
         for age_ms, count in Counter(now_ms - received_ms for received_ms in harvest.received_ms).items():
             metrics.observe("flotilla_feed_stored_age_seconds", max(0, age_ms) / 1000, times=count)

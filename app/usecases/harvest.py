@@ -1,9 +1,11 @@
 """What the feed has to write: rows that replace each other while they wait, so that late is as good as often."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle
 from app.storage.depths import DepthRow
 from app.storage.flow import Flow
@@ -16,6 +18,7 @@ from app.storage.tickers import TickerRow
 
 Key = tuple[int, str, int]
 """Of a row: pair, timeframe, open time."""
+BEGUN_MS = 3 * MINUTE_MS  # trades may come so late
 MOST_REFUSED = 200  # kept for inspection between two writes; the counters have them all
 
 
@@ -43,8 +46,12 @@ class Harvest:
         if len(self.refused) < MOST_REFUSED:
             self.refused.append(message)
 
-    def put_under(self, older: "Harvest", most: int) -> int:
-        """Take back what could not be written, where nothing newer stands; how many rows had to go for want of room."""
+    def put_under(self, older: "Harvest", most: int, begun: Mapping[int, int]) -> int:
+        """Take back what could not be written, where nothing newer stands; how many rows had to go for want of room.
+
+        ``begun``: of each pair the newest minute whose flow was ever written. The last ones up to there are never let go: a part of
+        them is stored, and would pass for the whole.
+        """
         for mine, theirs in zip(self.tables(), older.tables(), strict=True):
             newer = dict(mine)
             mine.clear()
@@ -53,18 +60,12 @@ class Harvest:
         self.notes = older.notes | self.notes
         self.refused = [*older.refused, *self.refused][-MOST_REFUSED:]
         self.received_ms.clear()  # their age would tell how long the database was away, not how fast we write
-        return self._shed(most)
+        kept = {key for key in self.flows if 0 <= begun.get(key[0], -1) - key[2] < BEGUN_MS}
+        return self._shed(most, kept)
 
-    def _shed(self, most: int) -> int:
-        """Let the oldest rows go, first of what cannot be had again and is worth least; candles last.
-
-        The oldest minute of each pair's flow stays: a part of it may be stored already, and would pass for the whole.
-        """
+    def _shed(self, most: int, kept: set[Key]) -> int:
+        """Let the oldest rows go, first of what cannot be had again and is worth least; candles last."""
         lost = 0
-        if len(self) <= most:
-            return lost
-        begun = {key[:2]: key for key in sorted(self.flows, reverse=True)}
-        kept = set(begun.values())
         for rows in reversed(self.tables()):
             if (too_many := len(self) - len(kept) - most) <= 0:
                 break

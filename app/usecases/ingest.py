@@ -105,6 +105,8 @@ class Pipeline:
         self._by_pair: dict[int, Market] = {}
         self._contexts: dict[str, Context] = {}
         self._waiting = Harvest()
+        self._begun: dict[int, int] = {}
+        """Of each pair, the newest minute whose flow was written."""
         self._flows: set[Market] = set()
         self._tickers: set[Market] = set()
         self._books: set[Market] = set()
@@ -343,7 +345,12 @@ class Pipeline:
 
     def put_back(self, harvest: Harvest) -> None:
         """What could not be written waits on, under what came since; what there is no room for is lost, and counted."""
-        self.lost += self._waiting.put_under(harvest, self._most_waiting)
+        self.lost += self._waiting.put_under(harvest, self._most_waiting, self._begun)
+
+    def written(self, harvest: Harvest) -> None:
+        """What is stored now, and may be stored in part."""
+        for pair_id, _, open_time in harvest.flows:
+            self._begun[pair_id] = max(open_time, self._begun.get(pair_id, 0))
 
     def fresh(self, now_ms: int) -> Fresh:
         """What is to be told now; of each symbol and kind a few times a second."""

@@ -23,8 +23,8 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture
 def fast() -> Iterator[Served]:
-    """A minute of its market lasts a second."""
-    served = Served(speed=60.0, symbols=1)
+    """A minute of its market lasts half a second."""
+    served = Served(speed=120.0, symbols=1)
     yield served
     served.stop()
 

@@ -272,7 +272,7 @@ def test_more_than_may_wait_is_lost_and_counted_and_candles_go_last():
     pipeline.put_back(full)
 
     kept = pipeline.harvest(NOON_MS)
-    assert (len(kept.klines), len(kept.flows), len(kept), pipeline.lost) == (3, 1, 4, 4)
+    assert (len(kept.klines), len(kept), pipeline.lost) == (3, 3, 5)
 
 
 def test_of_the_flow_that_must_be_lost_the_minute_stays_that_may_be_stored_in_part():
@@ -280,13 +280,15 @@ def test_of_the_flow_that_must_be_lost_the_minute_stays_that_may_be_stored_in_pa
     pipeline.watch(EXCHANGE, SYMBOL, pair_id=PAIR, deep=False)
     pipeline.take([trade(1)], NOON_MS)
     stored_in_part = pipeline.harvest(NOON_MS)
+    pipeline.written(stored_in_part)
+    pipeline.take([candle(NOON_MS - 9 * MINUTE)], NOON_MS, asked=True)
     pipeline.take([trade(number + 2, NOON_MS + number * MINUTE) for number in range(6)], NOON_MS + 6 * MINUTE)
     pipeline.put_back(pipeline.harvest(NOON_MS + 6 * MINUTE))
 
     kept = flows(pipeline.harvest(NOON_MS + 6 * MINUTE))
     assert NOON_MS in flows(stored_in_part)
     assert kept[NOON_MS][0] == 4.0
-    assert len(kept) == 3
+    assert len(kept) == 2
 
 
 def test_what_nobody_watches_any_more_is_passed_over(pipeline: Pipeline):
