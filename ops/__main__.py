@@ -179,6 +179,13 @@ def import_candles(settings: Settings, args: argparse.Namespace) -> int:
     return import_files.run(settings, args)
 
 
+def replay_files(settings: Settings, args: argparse.Namespace) -> int:
+    """Put recorded messages and trades through the same pipeline as live ones, into rows of replay-EXCHANGE."""
+    from ops import replay_files as replaying
+
+    return replaying.run(settings, args)
+
+
 def ctl(settings: Settings, args: argparse.Namespace) -> int:
     """Run supervisorctl on this state folder's fleet; it has no --json, and 1 stands for all its errors but a silent fleet (3)."""
     if args.json or "--json" in args.words:
@@ -233,6 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     watched.add_argument("symbol", help="in any common spelling, such as BTCUSDT")
     watched.add_argument("--exchange", help="one of the present source; without it, the first")
     _import_words(add("import", import_candles))
+    _replay_words(add("replay", replay_files))
     add("ctl", ctl).add_argument(
         "words", nargs=argparse.REMAINDER, help="what supervisorctl takes, such as: restart monitor"
     )
@@ -251,6 +259,15 @@ def _import_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--utc-offset", type=float, default=0.0, metavar="HOURS", help="how far times without a zone are ahead of UTC"
     )
+
+
+def _replay_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="FILE", help="recordings; several are replayed together")
+    parser.add_argument("--exchange", default="binance", help="whose protocol it is (binance)")
+    parser.add_argument("--symbol", action="append", default=[], help="what was recorded, such as BTCUSDT; repeat it")
+    parser.add_argument("--spot", action="store_true", help="names that leave it open, such as BTCUSDT, are spot pairs")
+    parser.add_argument("--kind", help="what kind of recording, where its name does not say")
+    parser.add_argument("--speed", type=float, help="so many times as fast as it was; without it, as fast as it goes")
 
 
 def _idle(settings: Settings) -> set[str]:

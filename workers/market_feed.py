@@ -13,12 +13,13 @@ import uvloop
 from app.cache.market import MarketCache
 from app.domain.market import symbols
 from app.domain.market.market_clock import MarketClock
+from app.domain.market.venue import DEMO, venue_of
 from app.errors import FlotillaError
 from app.exchanges.connection import Connection
 from app.exchanges.demo.addresses import urls_for
 from app.exchanges.exchange import Session
 from app.exchanges.rest import Rest
-from app.exchanges.table import DEMO, EXCHANGES, make, venue_of
+from app.exchanges.table import EXCHANGES, make
 from app.exchanges.throttle import Bans, Throttle
 from app.host import lifecycle, market_clock_file
 from app.host.metrics import Metrics

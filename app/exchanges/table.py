@@ -5,6 +5,7 @@ The simulated ones have the same adapters, other addresses, and a name of their 
 
 from collections.abc import Callable, Mapping
 
+from app.domain.market.venue import venue_of
 from app.exchanges.binance.exchange import Binance
 from app.exchanges.binance.places import Urls as BinanceUrls
 from app.exchanges.exchange import Exchange
@@ -13,18 +14,12 @@ from app.exchanges.htx.rest import Urls as HtxUrls
 from app.exchanges.okx.rest import Okx
 from app.exchanges.okx.rest import Urls as OkxUrls
 
-DEMO = "demo-"
 EXCHANGES: Mapping[str, Callable[[str, Mapping[str, str]], Exchange]] = {
     "binance": lambda name, urls: Binance(name, BinanceUrls(**urls)),
     "htx": lambda name, urls: Htx(name, HtxUrls(**urls)),
     "okx": lambda name, urls: Okx(name, OkxUrls(**urls)),
 }
 """By venue: from the name it is stored by and its addresses, which are the fields of its section of the settings."""
-
-
-def venue_of(name: str) -> str:
-    """``binance`` for ``demo-binance``: whose adapter and whose section of the settings."""
-    return name.removeprefix(DEMO)
 
 
 def make(name: str, urls: Mapping[str, str]) -> Exchange:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, insert, select, update
 
+from app.domain.market.venue import is_simulated
 from app.errors import NotFound
 from app.storage.insert import insert_or_update
 from app.storage.tables import exchanges as exchanges_table
@@ -113,11 +114,6 @@ def ensure_exchange(
     if changes:
         db.execute(update(exchanges_table).where(exchanges_table.c.id == there.id).values(updated_at=now, **changes))
     return there.id
-
-
-def is_simulated(name: str) -> bool:
-    """Whether an exchange of this name is the demo's."""
-    return name.startswith("demo-")
 
 
 def exchange(db: Connection, name: str) -> Exchange | None:

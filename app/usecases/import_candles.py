@@ -18,6 +18,7 @@ from app.domain.market import symbols
 from app.domain.market.cleaning import Context, clean
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle, Funding
+from app.domain.market.venue import is_simulated, venue_of
 from app.errors import InvalidInput
 from app.exchanges.exchange import Instrument
 from app.exchanges.generic import check_id
@@ -100,17 +101,17 @@ def check_world(exchange: str, *, simulated: bool) -> None:
         raise InvalidInput(
             f"{exchange[:50]!r} is no name of an exchange.", cure="Write it like binance, in small letters."
         )
-    if simulated and not pairs.is_simulated(exchange):
+    if simulated and not is_simulated(exchange):
         raise InvalidInput(
             f"The present database is the demo's, and {exchange} is a real exchange: the two never mix.",
             cure=f"FLOTILLA__FEED__EXCHANGES={exchange} flotilla import ...  imports into the live database.",
         )
-    if not simulated and pairs.is_simulated(exchange):
+    if not simulated and is_simulated(exchange):
         raise InvalidInput(
             f"The present database is of the live market, and {exchange} is simulated: the two never mix.",
             cure="FLOTILLA__FEED__EXCHANGES=demo flotilla import ...  imports into the demo's database.",
         )
-    check_id(exchange.removeprefix("demo-"))
+    check_id(venue_of(exchange))
 
 
 def import_files(

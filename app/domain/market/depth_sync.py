@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.domain.market.values import Depth
+from app.domain.market.venue import venue_of
 
 MOST_HELD = 300  # half a minute of Binance's 100 ms diffs, about 2 MB of the busiest symbol
 MOST_LATE = 10  # so many old ids in a row are no stragglers: the exchange counts anew, and would be ignored for ever
@@ -83,7 +84,7 @@ _RULES = {
 
 def rule_of(exchange: str, *, perpetual: bool) -> SyncRule:
     """The rule of an exchange, live or ``demo-``."""
-    return _RULES.get((exchange.removeprefix("demo-"), perpetual), WHOLE)
+    return _RULES.get((venue_of(exchange), perpetual), WHOLE)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from typing import IO, Any, Literal
 from app.domain.market import symbols, timeframes
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle, Funding
+from app.domain.market.venue import venue_of
 from app.errors import CorruptData, FlotillaError, InvalidInput, NotFound
 
 BATCH = 5_000
@@ -267,7 +268,7 @@ class _Reader:
     def _symbol(self, row: Row) -> str | None:
         """Of which symbol a row is; None: not of what was asked for."""
         exchange = row.get("exchange")
-        if exchange is not None and str(exchange).lower() != self.said.exchange.removeprefix("demo-"):
+        if exchange is not None and str(exchange).lower() != venue_of(self.said.exchange):
             return None
         column = "symbol" if "symbol" in row else "coin" if "coin" in row else None
         if column is None:

@@ -113,9 +113,9 @@ def _without_level(row: dict[str, str]) -> dict[str, str]:
 
 
 def _head(said: dict[str, str]) -> dict[str, Any]:
-    head: dict[str, Any] = {"e": said["EventType"], "E": _int(said["EventTime"])}
+    head: dict[str, Any] = {"e": said["EventType"], "E": _time(said["EventTime"])}
     if "TransactionTime" in said:
-        head["T"] = _int(said["TransactionTime"])
+        head["T"] = _time(said["TransactionTime"])
     return {**head, "s": said["Symbol"]}
 
 
@@ -147,6 +147,12 @@ def _sides(levels: Iterable[dict[str, str]]) -> tuple[list[list[str]], list[list
 def _int(text: str) -> int | str:
     """A number where it is one; damage stays as it is, for the mapper to refuse."""
     return int(text) if re.fullmatch(r"-?\d+", text or "") else text
+
+
+def _time(text: str) -> int | str:
+    """A time in ms, whether it was recorded so or in µs; damage stays as it is."""
+    number = _int(text)
+    return number // 1_000 if isinstance(number, int) and len(text) == len("1741046400062507") else number
 
 
 def _ms(stamp: str) -> int:
