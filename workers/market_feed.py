@@ -109,6 +109,7 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
         now=lambda: datetime.now(UTC),
         market_ms=sources.now_ms,
         alarm=lambda notice_id, text: _alarm(settings, notice_id, text),
+        speed=clock.speed,
     )
     scope = Scope(
         tuple(symbols.parse(name) for name in settings.feed.symbols),

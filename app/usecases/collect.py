@@ -7,6 +7,7 @@ told in the collector's note; nothing here ends the process.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -248,7 +249,7 @@ class Collector:
         self._pair_ids |= remembered.pair_ids
 
     async def _ask_for_books(self) -> None:
-        for symbol in self._pipeline.books_wanted(self.exchange.name, self._now_ms()):
+        for symbol in self._pipeline.books_wanted(self.exchange.name, round(time.monotonic() * 1_000)):
             for connection, _ in self._connections:
                 carries = any(one.symbol == symbol and one.channel == "depth" for one in connection.session.wanted)
                 if carries and connection.session.ask_snapshot(symbol):

@@ -77,6 +77,8 @@ class Handles:
     market_ms: Callable[[], int]
     alarm: Callable[[str, str], None]
     """Tells a person: an id that is told once, and a sentence."""
+    speed: float = 1.0
+    """How fast ``market_ms`` runs."""
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Feed:
         self._sources = {source.name: source for source in sources}
         self._scope, self._handles, self._flush_s = scope, handles, flush_s
         first = sources[0].name if sources else None
-        self.pipeline = Pipeline(most_waiting=most_waiting, noted=first)
+        self.pipeline = Pipeline(most_waiting=most_waiting, noted=first, speed=handles.speed)
         self._shelf = Shelf(handles.engine, handles.now)
         self._threads = ThreadPoolExecutor(3, "feed")
         self._running: dict[str, _Running] = {}

@@ -89,7 +89,9 @@ class Fresh:
 class Pipeline:
     """All markets of all collectors."""
 
-    def __init__(self, *, most_waiting: int, noted: str | None = None) -> None:
+    def __init__(self, *, most_waiting: int, noted: str | None = None, speed: float = 1.0) -> None:
+        """``speed``: how fast market time runs."""
+        self._speed = speed
         self._most_waiting = most_waiting
         self._noted = noted  # the exchange whose numbers stand in the table of symbols
         self.markets: dict[tuple[str, str], Market] = {}
@@ -133,7 +135,7 @@ class Pipeline:
             self._by_pair[pair_id] = market
         if deep and market.keeper is None:
             rule = rule_of(exchange, perpetual=symbols.taken_apart(symbol).is_perpetual)
-            market.keeper = BookKeeper(exchange, symbol, rule)
+            market.keeper = BookKeeper(exchange, symbol, rule, speed=self._speed)
         elif not deep:
             market.keeper = None
         return market
@@ -381,7 +383,7 @@ class Pipeline:
                 self._candles.append(CandleNews(closed=True, **place, **values))
 
     def books_wanted(self, exchange: str, now_ms: int) -> list[str]:
-        """Symbols of which a whole book must be asked for; each is named once, and again when no answer came."""
+        """Symbols of which a whole book must be asked for; each is named once, and again when no answer came. Of our own time."""
         return [
             market.symbol
             for market in self.markets.values()

@@ -65,6 +65,7 @@ class Fed:
             now=lambda: datetime.now(UTC),
             market_ms=served.now_ms,
             alarm=lambda notice_id, said: self.alarms.append((notice_id, said)),
+            speed=served.speed,
         )
         scope = Scope(tuple(symbols), tuple(spots), books, simulated=True)
         sources = [self._source(venue) for venue in venues]
