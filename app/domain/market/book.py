@@ -32,23 +32,24 @@ class Side:
     the others. So only a price that comes costs more, and only one that was best and goes.
     """
 
-    __slots__ = ("_heap", "_horizon", "_most", "_ordered", "_sign", "_windowed", "quantities")
+    __slots__ = ("_ends", "_heap", "_horizon", "_most", "_ordered", "_sign", "_windowed", "quantities")
 
-    def __init__(self, sign: float, most: int, *, windowed: bool) -> None:
+    def __init__(self, sign: float, most: int, *, windowed: bool, ends: bool) -> None:
         self._sign = sign
         self._most = most
         self._windowed = windowed  # what comes back into the bound will be told
+        self._ends = ends  # what is shorter than the bound is all there is
         self.quantities: dict[float, float] = {}
         self._heap: list[float] = []
         self._horizon = inf  # beyond this key levels were forgotten, or never told: those that are there are not all
         self._ordered: list[Level] | None = None
 
     def replace(self, levels: Sequence[Level]) -> None:
-        """Take a new side. Exchanges answer with the best so many: only one that is shorter than the bound is all there is."""
+        """Take a new side. Exchanges answer with the best so many: at most one that is shorter than the bound is all there is."""
         self.quantities = dict(levels)
         self._horizon = inf
         self._trim()
-        if len(levels) >= self._most and self._heap and not self._windowed:
+        if self._heap and not self._windowed and (len(levels) >= self._most or not self._ends):
             self._horizon = self._heap[-1]
 
     def apply(self, changes: list[Level]) -> None:
@@ -90,7 +91,14 @@ class Side:
     @property
     def complete(self) -> bool:
         """Whether every level is known, however far away."""
-        return self._horizon == inf
+        return self._end() == inf
+
+    def _end(self) -> float:
+        """The key as far as which every level is known. Behind a window that is full there may be more."""
+        if not self._windowed:
+            return self._horizon
+        best = self.levels(self._most)
+        return self._sign * best[-1][0] if len(best) >= self._most else inf
 
     def levels(self, most: int = MOST_LEVELS) -> list[Level]:
         """The best levels, best first."""
@@ -113,27 +121,29 @@ class Side:
 
     def known(self) -> int:
         """How many levels there are up to where all of them are known."""
-        sign, horizon = self._sign, self._horizon
+        sign, horizon = self._sign, self._end()
         live = sum([quantity > 0 and sign * price <= horizon for price, quantity in self.quantities.items()])
         return min(live, self._most)
 
     def reaches(self, price: float) -> bool:
         """Whether every level as far as this price is known."""
-        return self._sign * price <= self._horizon
+        return self._sign * price <= self._end()
 
 
 class Book:
-    """Both sides. ``windowed``: the exchange tells the best ``most`` levels and no others, so all that will be told is known."""
+    """Both sides. ``windowed``: the exchange keeps the best ``most`` levels up to date, and says nothing of those behind them.
+    ``ends``: a side that is shorter than ``most`` is all there is, because the exchange would have said more.
+    """
 
     __slots__ = ("_most", "asks", "bids")
 
-    def __init__(self, most: int = MOST_LEVELS, *, windowed: bool = False) -> None:
+    def __init__(self, most: int = MOST_LEVELS, *, windowed: bool = False, ends: bool = True) -> None:
         self._most = most
-        self.bids = Side(-1.0, most, windowed=windowed)
-        self.asks = Side(1.0, most, windowed=windowed)
+        self.bids = Side(-1.0, most, windowed=windowed, ends=ends)
+        self.asks = Side(1.0, most, windowed=windowed, ends=ends)
 
     def replace(self, bids: Sequence[Level], asks: Sequence[Level]) -> None:
-        """Take a new book. A side that does not reach the bound is all there is; behind a longer one there may be more."""
+        """Take a new book."""
         self.bids.replace(bids)
         self.asks.replace(asks)
 
@@ -279,7 +289,8 @@ class BookKeeper:
     """The price left the levels that the snapshot told of: the top may be wrong until the next one."""
 
     def __post_init__(self) -> None:
-        self.book = Book(self.rule.window or MOST_LEVELS, windowed=self.rule.window is not None)
+        rule = self.rule
+        self.book = Book(rule.window or MOST_LEVELS, windowed=rule.window is not None, ends=rule.ends)
         self.sync = DepthSync(self.rule)
 
     @property

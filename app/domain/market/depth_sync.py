@@ -30,6 +30,8 @@ class SyncRule:
     """The exchange keeps so many levels a side up to date and no more; None: it tells every change, however deep."""
     quiet_ms: int = 15_000
     """How long a healthy stream of a watched symbol may say nothing."""
+    ends: bool = True
+    """Whether a whole book that is shorter than ours may be is all there is; else nobody knows how many levels an answer has."""
 
 
 def _linked(depth: Depth, last_id: int) -> bool:
@@ -69,7 +71,7 @@ VERSIONED = SyncRule("versioned", _linked, _linked, _previous, asked=False, wind
 ASKED = SyncRule("asked", _linked, _link_spans, _previous, asked=True, window=150)
 """HTX spot, ``mbp``: ``seqNum`` and ``prevSeqNum`` link the changes, the snapshot is asked for."""
 
-WHOLE = SyncRule("whole", _linked, _linked, _previous, asked=False)
+WHOLE = SyncRule("whole", _linked, _linked, _previous, asked=False, ends=False)
 """Books that are only ever asked for: each one replaces the one before."""
 
 _RULES = {

@@ -1,7 +1,6 @@
 """The book against a plain dict, its bound, and its keeper; on books of our own and on recorded ones."""
 
 import zlib
-from math import inf
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from app.domain.market.book import (
     quote_within_levels,
     quote_within_percent,
 )
-from app.domain.market.depth_sync import ASKED, FUTURES, LINKED, SPOT, DepthSync, SyncRule
+from app.domain.market.depth_sync import ASKED, FUTURES, LINKED, SPOT, WHOLE, DepthSync, SyncRule
 from app.domain.market.values import Depth, Level
 from tests.app.domain.market.recorded_depth import binance_depth, binance_frames, okx_books
 
@@ -180,9 +179,26 @@ def test_a_windowed_book_trusts_that_what_comes_back_is_told():
     made = book(ladder(99, -1, 5), ladder(100, 1, 5), most=5, windowed=True)
     made.apply([], ladder(101.5, 1, 6))
 
-    assert made.asks.complete
     assert len(made.asks.levels()) == 5
-    assert made.known() == inf
+    assert (made.asks.known(), made.asks.reaches(102)) == (5, True)
+
+
+def test_behind_a_full_window_there_may_be_more():
+    made = book(ladder(99, -0.01, 5), ladder(100, 1, 4), most=5, windowed=True)
+
+    assert (made.bids.complete, made.asks.complete) == (False, True)
+    assert quote_within_percent(made.bids, 99.5, 1.0) is None  # five cents of it are known
+    assert quote_within_levels(made.bids, 5) == pytest.approx(494.9)
+    assert quote_within_percent(made.asks, 99.5, 1.0) == 100
+
+
+def test_how_deep_a_book_is_whose_exchange_does_not_say_is_unknown():
+    made = BookKeeper("kraken", "BTC/USDT", WHOLE)
+    made.receive(depth(10, ladder(99, -0.01, 20), ladder(100, 1, 20), snapshot=True), NOW_MS)
+    summary = made.summary(NOW_MS, NOW_MS)
+
+    assert (summary.status, summary.bid_quote_1pct, summary.bid_quote_50) == ("ok", None, None)
+    assert (summary.ask_quote_1pct, summary.bid_levels) == (100, 20)
 
 
 def test_sums_are_in_quote_coins():
