@@ -237,6 +237,9 @@ class Connection:
         began_s = time.monotonic()
         due_s = self.session.lasts_s * (1.0 - 0.1 * self._chance()) if self.session.lasts_s else None
         while not await link.ended(due_s):
+            if self._bans and (told_s := self._bans.left_s()):
+                due_s = told_s  # nothing is asked inside a ban, and the old one still runs
+                continue
             try:
                 successor = await self._open()
             except Unavailable as error:  # the old one still runs, so there is no haste

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import field
 
 from app.domain.market import symbols
+from app.domain.market.timeframes import open_of
 from app.domain.market.values import BookTop, Candle, Depth, Funding, Mark, OpenInterest, Ticker
 from app.errors import CorruptData, InvalidInput
 from app.exchanges.binance.mapper import AggTrade, Levels, Number, Wire, trade_of
@@ -365,7 +366,7 @@ def _open_interest(exchange: str, symbol: str, native: str) -> RestCall:
 
 
 def funding(exchange: str, symbol: str, since_ms: int, limit: int) -> RestCall | None:
-    """What was paid; None for spot."""
+    """What was paid; None for spot. Binance writes it down some ms after its minute, which files do not say."""
     market, native = place(symbol)
     if market == "spot":
         return None
@@ -373,7 +374,14 @@ def funding(exchange: str, symbol: str, since_ms: int, limit: int) -> RestCall |
 
     def read(said: list[Settled], received_ms: int) -> list[Funding]:
         return [
-            Funding(exchange, symbol, one.time_ms, received_ms, rate=one.rate, mark_price=_number(one.mark_price))
+            Funding(
+                exchange,
+                symbol,
+                open_of(one.time_ms, "1m"),
+                received_ms,
+                rate=one.rate,
+                mark_price=_number(one.mark_price),
+            )
             for one in said
         ]
 

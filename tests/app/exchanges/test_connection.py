@@ -462,6 +462,34 @@ def test_a_successor_that_cannot_connect_does_not_cost_the_old_one():
     run(scene)
 
 
+def test_no_successor_is_tried_inside_a_ban(tmp_path: Path):
+    async def serve_some(connection: ServerConnection, _number: int) -> None:
+        with contextlib.suppress(Exception):
+            while True:
+                await connection.send("1")
+                await asyncio.sleep(0.005)
+
+    async def scene() -> None:
+        request, asked = refuse(0, HTTPStatus.TOO_MANY_REQUESTS, {})
+
+        def only_the_first(connection: ServerConnection, its: Request) -> Response | None:
+            request(connection, its)
+            if len(asked) == 1:
+                return None
+            response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "no")
+            response.headers["Retry-After"] = "3600"
+            return response
+
+        bans = Bans(tmp_path / "stream.json", now_ms)
+        async with stage(serve_some, request=only_the_first, lasts_s=0.05, bans=bans) as play:
+            await play.until(lambda: len(asked) == 2)
+            heard = len(play.prices)
+            await play.until(lambda: len(play.prices) > heard + 50)
+            assert (len(asked), play.state.state) == (2, "open")
+
+    run(scene)
+
+
 def test_what_was_sent_before_the_goodbye_is_still_handled():
     async def serve_some(connection: ServerConnection, _number: int) -> None:
         for price in range(500):

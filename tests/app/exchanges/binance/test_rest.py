@@ -106,6 +106,13 @@ def test_an_old_funding_has_no_mark_price():
     assert new.mark_price == 34287.5
 
 
+def test_a_funding_has_the_time_of_its_minute_as_in_files():
+    call = binance().funding(PERPETUAL, SINCE, 5)
+    assert call is not None
+    [paid] = call.read([{"fundingRate": "0.0001", "fundingTime": SINCE + 7}], NOW)
+    assert paid.time_ms == SINCE
+
+
 def test_mark_ticker_and_top_say_what_their_streams_say():
     mark = {"markPrice": "100.1", "indexPrice": "100.2", "lastFundingRate": "0.0001", "nextFundingTime": 5, "time": 4}
     assert binance().poll("mark", PERPETUAL).read(mark, NOW) == [
