@@ -8,7 +8,6 @@ of a candle twice a second; so when the next one begins, the one before is asked
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -24,6 +23,9 @@ DEPTH_OF_SPOT = "mbp.150"  # 400 levels exist, but a whole book can be asked for
 LARGEST = 16 * 1024 * 1024
 AT_ONCE = 3
 CONFIRMED_WITHIN_MS = 2_000  # or a candle is closed as it was seen
+ANSWERED_WITHIN_MS = (
+    5_000  # a whole book may be lost or damaged on its way: without another one its changes are held back for ever
+)
 NO_SUCH_THING = ("bad-request", 2011)
 NO_SUCH_WORDS = ("invalid symbol", "invalid topic", "Contract doesn")
 """One instrument that was delisted must not cost all others their connection."""
@@ -141,9 +143,12 @@ class HtxSession:
         self._pongs: list[str] = []
         self._subscriptions = _Queue(30, 1_000)
         self._questions = _Queue(1, 100)
-        self._asked: set[str] = set()
+        self._asked: dict[str, int] = {}
         self._running: dict[str, Candle] = {}
-        self._ending: dict[str, tuple[Candle, int]] = {}
+        self._ending: dict[str, tuple[Candle, int | None]] = {}
+        """Candles that are over, and since when they have been asked for; None: their question still waits for its turn."""
+        self._asking: dict[str, str] = {}
+        """By question: whose candle it asks for."""
         self._last_trades: dict[str, int] = {}
         self._now_ms = 0
 
@@ -153,6 +158,7 @@ class HtxSession:
         self._asked.clear()
         self._running.clear()
         self._ending.clear()
+        self._asking.clear()
         self._questions.clear()
         self._subscriptions.clear()
         self._subscriptions.waiting.extend(_subscription("sub", topic) for topic in self._routes)
@@ -161,10 +167,17 @@ class HtxSession:
     def to_send(self) -> list[str]:
         """Pongs, and what may be asked now."""
         out, self._pongs = self._pongs, []
-        return out + self._subscriptions.due(self._now_ms) + self._questions.due(self._now_ms)
+        questions = self._questions.due(self._now_ms)
+        for question in questions:
+            topic = self._asking.pop(question, "")
+            if topic in self._ending:
+                self._ending[topic] = (self._ending[topic][0], self._now_ms)
+        return out + self._subscriptions.due(self._now_ms) + questions
 
     def ask_snapshot(self, symbol: str) -> bool:
-        """Spot is asked; a perpetual is subscribed to anew, and its changes are held back until the whole book comes."""
+        """Spot is asked; a perpetual is subscribed to anew, and its changes are held back until the whole book comes. One that does
+        not come is asked for again.
+        """
         [topic] = topics_of(Wanted("depth", symbol))
         if topic not in self._routes:
             return False
@@ -172,8 +185,8 @@ class HtxSession:
             question = _text({"req": topic, "id": topic})
             if question not in self._questions.waiting:
                 self._questions.waiting.append(question)
-        elif topic not in self._asked:
-            self._asked.add(topic)
+        elif self._now_ms - self._asked.get(topic, -ANSWERED_WITHIN_MS) >= ANSWERED_WITHIN_MS:
+            self._asked[topic] = self._now_ms
             self.counters["resubscribed"] += 1
             self._subscriptions.waiting.extend(_subscription(verb, topic) for verb in ("unsub", "sub"))
         return True
@@ -204,7 +217,7 @@ class HtxSession:
             if not events[0].snapshot:  # type: ignore[union-attr]  # only books are asked for anew
                 self.counters["held_back"] += 1
                 return []
-            self._asked.discard(topic)
+            del self._asked[topic]
         return events
 
     def _unasked(self, topic: str, plain: bytes, received_ms: int) -> list[Event]:
@@ -267,8 +280,10 @@ class HtxSession:
         found = self._as_seen(topic, received_ms)[:1] if over and topic in self._ending else []
         self._running[topic] = candle
         if over and before is not None:
-            self._ending[topic] = (before, received_ms)
-            self._questions.waiting.append(_question_of(topic, before))
+            question = _question_of(topic, before)
+            self._ending[topic] = (before, None)
+            self._asking[question] = topic
+            self._questions.waiting.append(question)
         return found if topic in self._ending else [*found, candle]
 
     def _confirmed(self, topic: str, route: _Route, rows: list[mapper.KlineRow], received_ms: int) -> list[Event]:
@@ -280,22 +295,25 @@ class HtxSession:
                 del self._ending[topic]
                 closed = mapper.candle(row, route.market, ending[0].timeframe, received_ms, closed=True)
                 return [closed, self._running[topic]]
-        return self._as_seen(topic, received_ms)
+        return [] if rows else self._as_seen(topic, received_ms)  # an answer about another minute came too late
 
     def _as_seen(self, topic: str, received_ms: int) -> list[Event]:
         """The candle that is over, and the one that waited behind it."""
         self.counters["unconfirmed_candles"] += 1
         ended, _ = self._ending.pop(topic)
-        with suppress(ValueError):
-            self._questions.waiting.remove(_question_of(topic, ended))  # it was never asked
+        question = _question_of(topic, ended)
+        if self._asking.pop(question, None):  # it was never asked
+            self._questions.waiting.remove(question)
         return [msgspec.structs.replace(ended, closed=True, received_ms=received_ms), self._running[topic]]
 
     def _overdue(self, received_ms: int) -> list[Event]:
-        """Candles whose confirmation did not come; the longest asked for stand first."""
+        """Candles whose confirmation did not come; the longest asked for stand first. They are asked for one by one, so with many
+        symbols it takes a while until it is the turn of the last ones.
+        """
         found: list[Event] = []
         while self._ending:
             topic, (_, asked_ms) = next(iter(self._ending.items()))
-            if received_ms - asked_ms < CONFIRMED_WITHIN_MS:
+            if asked_ms is None or received_ms - asked_ms < CONFIRMED_WITHIN_MS:
                 break
             found += self._as_seen(topic, received_ms)
         return found

@@ -21,6 +21,9 @@ ARGS_A_REQUEST = 200  # 64 KB is the limit, and the longest argument has 60 byte
 REQUESTS_AN_HOUR = 480  # subscribing and unsubscribing, on one connection
 KEPT_FOR_OPENING = 60  # of them, so that books that break never cost the subscriptions
 LEVELS_CHECKED = 25
+ANSWERED_WITHIN_MS = (
+    5_000  # a whole book may be lost or damaged on its way: without another one its changes are held back for ever
+)
 NO_SUCH_THING = "60018"  # one instrument that was delisted must not cost all others their connection
 _HOUR_MS = 3_600_000
 _HEAD = '{"arg":{"channel":"'
@@ -130,7 +133,7 @@ class OkxSession:
         self._markets = dict(markets)
         self._subscriptions = subscriptions_of(wanted)
         self._outbox: list[str] = []
-        self._asked: set[str] = set()
+        self._asked: dict[str, int] = {}
         self._written: dict[str, WrittenBook] = {}
         self._numbers: dict[str, int] = {}
         self._last_trades: dict[str, int] = {}
@@ -152,7 +155,9 @@ class OkxSession:
         return out
 
     def ask_snapshot(self, symbol: str) -> bool:
-        """Subscribe anew; changes are held back until the whole book comes. False when that would cost too many requests."""
+        """Subscribe anew; changes are held back until the whole book comes. A book that does not come is asked for again. False
+        when that would cost too many requests.
+        """
         inst_id = mapper.inst_id(symbol)
         if ("books", inst_id) not in self._subscriptions:
             return False
@@ -224,7 +229,7 @@ class OkxSession:
         inst_id, snapshot = push.arg.inst_id, push.action == "snapshot"
         market = self._market(push.arg)
         if snapshot:
-            self._asked.discard(inst_id)
+            self._asked.pop(inst_id, None)
             self._written.pop(inst_id, None)
         elif inst_id in self._asked:
             self.counters["held_back"] += 1
@@ -256,7 +261,7 @@ class OkxSession:
         return True
 
     def _resubscribe(self, inst_id: str) -> bool:
-        if inst_id in self._asked:
+        if self._now_ms - self._asked.get(inst_id, -ANSWERED_WITHIN_MS) < ANSWERED_WITHIN_MS:
             return True
         spent = self._requests_ms
         while spent and spent[0] <= self._now_ms - _HOUR_MS:
@@ -265,7 +270,7 @@ class OkxSession:
             return False
         spent.extend((self._now_ms, self._now_ms))
         self.counters["resubscribed"] += 1
-        self._asked.add(inst_id)
+        self._asked[inst_id] = self._now_ms
         self._written.pop(inst_id, None)
         self._outbox += [_request(op, [("books", inst_id)]) for op in ("unsubscribe", "subscribe")]
         return True

@@ -199,11 +199,11 @@ def test_a_candle_that_nobody_answers_for_is_closed_after_a_while():
     stream.receive(push(topic, kline(10)), NOW_MS)
     stream.receive(push(topic, kline(11)), NOW_MS)
     assert stream.receive(push(topic, kline(10, close=3)), NOW_MS) == []  # a straggler of the one that ends
+    assert len(texts(stream)) == 1
 
     assert stream.receive(said(ping=1), NOW_MS + 1_999) == []
     closed, running = stream.receive(said(ping=1), NOW_MS + 2_000)
     assert (closed.time_ms, closed.close, closed.closed, running.time_ms) == (600_000, 3, True, 660_000)
-    assert all("req" not in question for question in texts(stream))  # too late to ask
 
     assert stream.receive(push(topic, kline(9)), NOW_MS) == []
     assert stream.counters["late_candles"] == 1
@@ -217,6 +217,39 @@ def test_a_candle_is_closed_at_the_latest_when_the_next_but_one_begins():
     [closed] = stream.receive(push(topic, kline(12)), NOW_MS)
 
     assert (closed.time_ms, closed.closed) == (600_000, True)
+    assert [question["from"] for question in texts(stream)] == [660]  # too late to ask for the one before
+
+
+def test_of_many_candles_each_has_its_time_to_be_confirmed_from_its_own_question_on():
+    coins = [f"C{number}" for number in range(40)]
+    topics = [f"market.{coin.lower()}usdt.kline.1min" for coin in coins]
+    [stream] = htx().sessions([Wanted("candles", f"{coin}/USDT", "1m") for coin in coins])
+    now_ms, asked = NOW_MS, []
+    for minute in (10, 11):
+        for topic in topics:
+            stream.receive(push(topic, kline(minute)), now_ms)
+    while len(asked) < len(topics):
+        for question in (json.loads(text) for text in stream.to_send()):
+            if "req" in question:
+                asked.append(question["req"])
+                [closed, _] = stream.receive(
+                    said(id=asked[-1], rep=asked[-1], status="ok", data=[kline(10, close=2.5)]), now_ms
+                )
+                assert closed.close == 2.5
+        now_ms += 100
+        stream.receive(said(ping=1), now_ms)
+
+    assert asked == topics
+    assert stream.counters["unconfirmed_candles"] == 0
+
+
+def test_an_answer_about_another_minute_closes_nothing():
+    stream, topic = session("candles"), "market.BTC-USDT.kline.1min"
+    for minute in (10, 11):
+        stream.receive(push(topic, kline(minute)), NOW_MS)
+
+    assert stream.receive(said(id=topic, rep=topic, status="ok", data=[kline(9)]), NOW_MS) == []
+    assert stream.counters["unconfirmed_candles"] == 0
 
 
 def test_a_book_of_a_perpetual_counts_its_versions():
@@ -244,6 +277,18 @@ def test_asking_for_a_perpetuals_book_subscribes_anew_and_holds_changes_back():
     assert len(stream.receive(swap_book("snapshot", 1), NOW_MS)) == 1
     assert len(stream.receive(swap_book("update", 2), NOW_MS)) == 1
     assert stream.counters["held_back"] == 1
+
+
+def test_a_book_of_a_perpetual_that_does_not_come_is_asked_for_again():
+    stream = session("depth")
+    stream.receive(said(ping=1), NOW_MS)
+    stream.ask_snapshot(PERPETUAL)
+    texts(stream)
+
+    stream.receive(said(ping=1), NOW_MS + 5_000)
+    stream.ask_snapshot(PERPETUAL)
+
+    assert [next(iter(text)) for text in texts(stream) if "pong" not in text] == ["unsub", "sub"]
 
 
 def test_a_book_of_spot_is_asked_for_while_changes_go_on():

@@ -301,6 +301,18 @@ def test_asking_for_a_book_subscribes_anew_and_holds_changes_back_until_it_comes
     assert stream.counters["held_back"] == 1
 
 
+def test_a_book_that_does_not_come_is_asked_for_again():
+    stream = session("depth")
+    stream.receive("pong", NOW_MS)
+    stream.ask_snapshot(PERPETUAL)
+    stream.to_send()
+
+    stream.receive("pong", NOW_MS + 5_000)
+    stream.ask_snapshot(PERPETUAL)
+
+    assert [json.loads(text)["op"] for text in stream.to_send()] == ["unsubscribe", "subscribe"]
+
+
 def test_asking_too_often_is_left_to_rest():
     stream = session("depth")
     snapshot = push("books", book([], [["101", "1"]]), action="snapshot")
