@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 import msgspec
 import uvloop
 
+from app.cache.keys import SYMBOL
 from app.cache.market import MarketCache
+from app.cache.redis import RedisCache
 from app.domain.market import symbols
 from app.domain.market.market_clock import MarketClock
 from app.domain.market.venue import DEMO, venue_of
@@ -100,7 +102,7 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
     clock = market_clock(settings)
     sources = Sources(settings, clock)
     engine = open_engine(settings.database_url, pool_size=max(3, settings.database.pool_size))
-    cache = MarketCache(settings.redis_url)
+    cache, symbols_cached = MarketCache(settings.redis_url), RedisCache(settings.redis_url)
     handles = Handles(
         engine=engine,
         cache=cache,
@@ -108,6 +110,7 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
         run_dir=settings.run_dir,
         now=lambda: datetime.now(UTC),
         market_ms=sources.now_ms,
+        symbol_changed=lambda symbol: symbols_cached.forget(SYMBOL, symbol=symbol),
         alarm=lambda notice_id, text: _alarm(settings, notice_id, text),
         speed=clock.speed,
     )
@@ -137,6 +140,7 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
             pass
         finally:
             cache.close()
+            symbols_cached.close()
             engine.dispose()
 
 

@@ -35,7 +35,7 @@ from app.usecases.write_market import Written, write_what_can_be
 TELL_EVERY_S = 0.1
 REPORT_EVERY_S = 1.0
 LOOK_EVERY_S = 1.0
-NOTES_EVERY_S = 5.0
+NOTES_EVERY_S = 15.0  # the table of symbols; what it says is forgotten in the cache each time
 AWAY_PAUSE_S = 1.0
 LAST_WRITE_S = 2.0  # so long a drain waits for a database that is away
 AGAIN_S = 5.0  # until a collector that ended by a mistake of ours is begun anew
@@ -79,6 +79,8 @@ class Handles:
     """Tells a person: an id that is told once, and a sentence."""
     speed: float = 1.0
     """How fast ``market_ms`` runs."""
+    symbol_changed: Callable[[str], None] = lambda _symbol: None
+    """Drops what the caches hold of a symbol."""
 
 
 @dataclass(slots=True)
@@ -294,9 +296,7 @@ class Feed:
 
     async def _write_once(self, harvest: Harvest) -> bool:
         """Whether it was written; else it waits on. Whoever is cancelled meanwhile still knows which of both."""
-        work = asyncio.ensure_future(
-            self._apart(lambda: write_what_can_be(self._handles.engine, harvest, self._handles.now()))
-        )
+        work = asyncio.ensure_future(self._apart(lambda: self._write(harvest)))
         try:
             await asyncio.wait([work])
         finally:
@@ -314,6 +314,12 @@ class Feed:
             raise error
         await asyncio.sleep(AWAY_PAUSE_S)
         return False
+
+    def _write(self, harvest: Harvest) -> Written:
+        written = write_what_can_be(self._handles.engine, harvest, self._handles.now())
+        for symbol in harvest.notes:
+            self._handles.symbol_changed(symbol)
+        return written
 
     def _note_written(self, harvest: Harvest, written: Written) -> None:
         store, metrics = self._store, self._handles.metrics
@@ -374,6 +380,7 @@ class Feed:
             if minute != self._minute:
                 self._minute = minute
                 asyncio.get_running_loop().call_later(REPORT_EVERY_S * 6, self._minute_is_over)
+            self.pipeline.compare(self._handles.market_ms())
             report = self.report()
             feed_report.write(self._handles.run_dir, report)
             self._measure(report)

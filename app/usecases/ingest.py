@@ -18,6 +18,7 @@ from app.cache.market import CachedBook, CachedTicker, CandleNews, DepthNews
 from app.domain.market import symbols
 from app.domain.market.book import BookKeeper, BookSummary
 from app.domain.market.cleaning import Context, Finding, clean
+from app.domain.market.consistency import disagreements
 from app.domain.market.depth_sync import rule_of
 from app.domain.market.timeframes import open_of
 from app.domain.market.values import BookTop, Candle, Depth, Event, Funding, Mark, OpenInterest, Ticker, Trade
@@ -35,6 +36,7 @@ from app.storage.tickers import TickerRow
 from app.usecases.harvest import Harvest, kline
 
 SUMMARY_EVERY_MS = 1_000  # walking a thousand levels for the sums; the best prices are written every time
+COMPARED_MS = 30_000  # an exchange that is silent for longer says nothing that could be compared
 BOOK_LEVELS = 100  # in Redis
 BOOK_EVERY_MS = 1_000
 CANDLE_EVERY_MS = 1_000  # of one that still runs
@@ -104,6 +106,7 @@ class Pipeline:
         self.now_ms = 0
         self._asked = False
         self._marks: tuple[str, ...] = ()
+        self._disagreeing: set[tuple[object, ...]] = set()
         self._by_pair: dict[int, Market] = {}
         self._contexts: dict[str, Context] = {}
         self._waiting = Harvest()
@@ -160,7 +163,7 @@ class Pipeline:
             if event.exchange != exchange:
                 exchange = event.exchange
                 context = self._context(exchange, asked=asked)
-                counts = self.messages.setdefault(exchange, counts)
+                counts = self.messages.setdefault(exchange, Counter())
             channel, handle = handlers[type(event)]
             counts[channel] += 1
             try:
@@ -189,8 +192,9 @@ class Pipeline:
         context.now_ms = self.now_ms
         return context
 
-    def _note_marks(self, event: Event, marks: tuple[Finding, ...]) -> None:
-        self.counters_of(event.exchange)["odd"] += 1
+    def _note_marks(self, event: Event | BookSummary, marks: tuple[Finding, ...]) -> None:
+        if marks:
+            self.counters_of(event.exchange)["odd"] += 1
         self._marks = tuple(mark.check for mark in marks)
         for mark in marks:
             self._note_check(mark, "mark", event)
@@ -223,7 +227,7 @@ class Pipeline:
         )
         self._waiting.refuse(message)
 
-    def _note_check(self, finding: Finding, verdict: str, event: Event) -> None:
+    def _note_check(self, finding: Finding, verdict: str, event: Event | BookSummary) -> None:
         self.checks[finding.check, verdict] += 1
         self.examples[finding.check, verdict] = (
             self.now_ms,
@@ -310,6 +314,24 @@ class Pipeline:
             market.flow.resume(_flow_value(market, flow), now_ms)
             self._flows.add(market)
 
+    def compare(self, now_ms: int) -> None:
+        """Whether the exchanges agree on what they both trade. A disagreement is counted when it begins."""
+        tops: dict[str, list[BookTop]] = {}
+        for market in self.markets.values():
+            if market.top is not None and now_ms - market.seen_ms <= COMPARED_MS * self._speed:
+                tops.setdefault(market.symbol, []).append(market.top)
+        found = {
+            (each.symbol, each.kind, each.severity, each.exchanges): each
+            for compared in tops.values()
+            for each in disagreements(compared)
+        }
+        for key in found.keys() - self._disagreeing:
+            each = found[key]
+            check = (f"exchanges-disagree-{each.kind}-{each.severity.lower()}", "mark")
+            self.checks[check] += 1
+            self.examples[check] = (now_ms, each.sentence)
+        self._disagreeing = set(found)
+
     @property
     def waiting(self) -> int:
         """Rows that wait to be written."""
@@ -327,7 +349,7 @@ class Pipeline:
                 waiting.tickers[ticker.pair_id, ticker.timeframe, ticker.open_time] = ticker
         for market in self._books:
             if market.keeper is not None and market.pair_id is not None:
-                depth = _depth_row(market, market.keeper, market.pair_id, now_ms)
+                depth = self._depth_row(market, market.keeper, market.pair_id, now_ms)
                 waiting.depths[depth.pair_id, depth.timeframe, depth.open_time] = depth
         if notes:
             noted = (market for market in self.markets.values() if market.exchange == self._noted)
@@ -344,6 +366,23 @@ class Pipeline:
                 if flow.status == "repaired":
                     self.counters_of(market.exchange)["repaired"] += 1
                 self._waiting.flows[market.pair_id, "1m", flow.open_time] = _flow_row(market.pair_id, flow)
+
+    def _depth_row(self, market: Market, keeper: BookKeeper, pair_id: int, now_ms: int) -> DepthRow:
+        """The book in a few numbers; the sums over many levels are walked once a second, the best prices are always of now."""
+        minute = open_of(now_ms, "1m")
+        summary, status = market.summary, keeper.status(now_ms)
+        due = now_ms - market.summed_ms >= SUMMARY_EVERY_MS * self._speed
+        if summary is None or due or summary.time_ms != minute or summary.status != status:
+            summary = keeper.summary(minute, now_ms)
+            market.summed_ms = now_ms
+            self._note_marks(summary, clean(summary, self._context(market.exchange, asked=False)).marks)
+        elif status == "ok":
+            book = keeper.book
+            summary = msgspec.structs.replace(
+                summary, bid=book.best_bid, ask=book.best_ask, mid=book.mid, spread_percent=book.spread_percent
+            )
+        market.summary = summary
+        return DepthRow(pair_id, "1m", minute, *(getattr(summary, name) for name in _SUMMARY_FIELDS))
 
     def put_back(self, harvest: Harvest) -> None:
         """What could not be written waits on, under what came since; what there is no room for is lost, and counted."""
@@ -475,24 +514,6 @@ def _note(market: Market) -> MarketNote:
         price_change_24h=ticker.change_percent if ticker else None,
         funding_rate=mark.funding_rate if mark else None,
     )
-
-
-def _depth_row(market: Market, keeper: BookKeeper, pair_id: int, now_ms: int) -> DepthRow:
-    """The book in a few numbers; the sums over many levels are walked once a second, the best prices are always of now."""
-    minute = open_of(now_ms, "1m")
-    summary = market.summary
-    if summary is None or summary.time_ms != minute or now_ms - market.summed_ms >= SUMMARY_EVERY_MS:
-        summary = keeper.summary(minute, now_ms)
-        market.summed_ms = now_ms
-    elif (status := keeper.status(now_ms)) != summary.status:
-        summary = keeper.summary(minute, now_ms)
-    elif status == "ok":
-        book = keeper.book
-        summary = msgspec.structs.replace(
-            summary, bid=book.best_bid, ask=book.best_ask, mid=book.mid, spread_percent=book.spread_percent
-        )
-    market.summary = summary
-    return DepthRow(pair_id, "1m", minute, *(getattr(summary, name) for name in _SUMMARY_FIELDS))
 
 
 def _depth_news(market: Market, keeper: BookKeeper, now_ms: int) -> DepthNews:

@@ -14,8 +14,8 @@ LARGEST = tuple(
 STREAMED = "1m"
 """The one timeframe that is streamed; the higher ones are made of it."""
 
-HISTORY = {"1m": 500, "5m": 300, "15m": 250, "1h": 250, "4h": 250, "1d": 120}
-"""So many candles of each timeframe are kept complete: what the strategies need and, for 1m, the delta of four hours."""
+HISTORY = {"4h": 250, "1h": 250, "15m": 250, "1d": 120, "1m": 500, "5m": 300}
+"""So many candles of each timeframe are kept complete, what strategies wait for first; 1m is the delta of four hours."""
 
 MADE_OF = {"5m": "1m", "15m": "1m", "1h": "1m", "4h": "1h", "1d": "1h"}
 """Which closed candles a higher timeframe is rolled up from."""

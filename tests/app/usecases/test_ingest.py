@@ -305,3 +305,20 @@ def test_only_the_first_exchange_speaks_for_the_table_of_symbols(pipeline: Pipel
 
     assert {name: note.last_price for name, note in pipeline.harvest(NOON_MS).notes.items()} == {SYMBOL: 100.0}
     assert pipeline.harvest(NOON_MS, notes=False).notes == {}
+
+
+def test_exchanges_that_disagree_are_told_once_when_it_begins(pipeline: Pipeline):
+    pipeline.watch("demo-okx", SYMBOL, pair_id=8, deep=False)
+    pipeline.take([top(99.9, 100.1), top(103.9, 104.1, exchange="demo-okx")], NOON_MS)
+    for _ in range(3):
+        pipeline.compare(NOON_MS)
+
+    assert pipeline.checks["exchanges-disagree-price-critical", "mark"] == 1
+    assert "differ by 4.00 %" in pipeline.examples["exchanges-disagree-price-critical", "mark"][1]
+
+
+def test_each_exchange_has_counts_of_its_own(pipeline: Pipeline):
+    pipeline.watch("demo-okx", SYMBOL, pair_id=8, deep=False)
+    pipeline.take([top(), top(exchange="demo-okx"), top()], NOON_MS)
+
+    assert {name: counts["top"] for name, counts in pipeline.messages.items()} == {EXCHANGE: 2, "demo-okx": 1}
