@@ -1,6 +1,5 @@
 """One order book: price to quantity a side, bounded, fast; and its keeper, which knows whether the book may be trusted."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -20,7 +19,6 @@ SHALLOW = (
 ASK_AGAIN_MS = 5_000  # an answer may be lost
 CHECK_DEPTH_MS = 1_000
 IMBALANCE_LEVELS = 10
-CHECKSUM_LEVELS = 25
 _SLACK = 2  # so many times the bound may lie in memory between two trims: trimming costs a sort
 
 
@@ -237,30 +235,6 @@ class BookSummary(msgspec.Struct, frozen=True, gc=False):
     imbalance: float | None
 
 
-def checksum(book: Book, unit: float = 1.0) -> int:
-    """OKX's CRC32 over the best 25 levels: ``bid:quantity:ask:quantity`` alternating, signed.
-
-    OKX writes numbers without trailing zeros, so the shortest form of our floats is its text and no texts need be kept. ``unit``
-    is the base coins of one contract, in which OKX counts where it counts contracts.
-    """
-    bids, asks = book.bids.levels(CHECKSUM_LEVELS), book.asks.levels(CHECKSUM_LEVELS)
-    words: list[str] = []
-    for place in range(max(len(bids), len(asks))):
-        for levels in (bids, asks):
-            if place < len(levels):
-                price, quantity = levels[place]
-                words += (_text(price), _text(round(quantity / unit, 10)))
-    unsigned = zlib.crc32(":".join(words).encode())
-    return unsigned - (1 << 32) if unsigned >= 1 << 31 else unsigned
-
-
-def _text(number: float) -> str:
-    text = repr(number)
-    if "e" in text:
-        text = f"{number:.20f}".rstrip("0") if number < 1 else f"{number:.0f}"
-    return text.removesuffix(".0")
-
-
 @dataclass(slots=True)
 class BookKeeper:
     """A book, its stream's order, and whether it may be trusted.
@@ -271,8 +245,6 @@ class BookKeeper:
     exchange: str
     symbol: str
     rule: SyncRule
-    unit: float = 1.0
-    """Base coins of one contract, for exchanges that count contracts and send checksums."""
     speed: float = 1.0
     """How fast market time runs: what may be quiet for seconds of ours may be so for longer of its."""
     book: Book = field(init=False)
@@ -280,11 +252,9 @@ class BookKeeper:
     updated_ms: int | None = None
     """The newest of the book's changes, by the exchange's clock or ours, whichever is behind."""
     crossed: int = 0
-    wrong_checksums: int = 0
     _asked_ms: int | None = None
     _depth_checked_ms: int = 0
     _was_ok: bool = False
-    _checks: bool = True
     _adrift: bool = False
     """The price left the levels that the snapshot told of: the top may be wrong until the next one."""
 
@@ -310,13 +280,10 @@ class BookKeeper:
                 self._adrift = False
             else:
                 book.apply(change.bids, change.asks)
-        newest = changes[-1]
-        self.updated_ms = min(newest.time_ms, now_ms)
+        self.updated_ms = min(changes[-1].time_ms, now_ms)
         if book.crossed:
             self.crossed += 1
             self.sync.distrust()
-            return False
-        if newest.checksum and self._checks and not self._holds(newest):
             return False
         if now_ms - self._depth_checked_ms >= CHECK_DEPTH_MS:
             self._depth_checked_ms = now_ms
@@ -327,22 +294,10 @@ class BookKeeper:
         self._was_ok = self._was_ok or self.sync.trusted
         return self.sync.trusted and not self._adrift
 
-    def _holds(self, depth: Depth) -> bool:
-        if checksum(self.book, self.unit) == depth.checksum:
-            return True
-        if depth.snapshot:
-            # Nothing can be wrong with a book that was just sent whole: it is the sum that we do not understand. Ids remain.
-            self._checks = False
-            return True
-        self.wrong_checksums += 1
-        self.sync.distrust()
-        return False
-
     def restart(self) -> None:
         """The connection is new: nothing that was built on the one before can be trusted."""
         self.sync.restart()
         self._asked_ms = None
-        self._checks = True
 
     def ask(self, now_ms: int) -> bool:
         """Whether a whole book must be asked for now. It is said once, and again when no answer came for some seconds: of our own

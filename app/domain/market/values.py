@@ -60,7 +60,6 @@ class Depth(Value, frozen=True, gc=False, kw_only=True, tag="depth"):
     previous_id: int | None = None
     """The ``last_id`` that this change follows, where the exchange says it."""
     snapshot: bool = False
-    checksum: int | None = None
 
 
 class BookTop(Value, frozen=True, gc=False, kw_only=True, tag="top"):

@@ -71,30 +71,3 @@ def dumped_depth(path: Path) -> Iterator[Depth]:
                 bids=sides[0],
                 asks=sides[1],
             )
-
-
-def okx_books(path: Path) -> Iterator[tuple[str, Depth]]:
-    """The books of the recorded OKX stream, which has no sequence ids yet: instrument and value, numbered by us."""
-    numbers: dict[str, int] = {}
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if '"action"' not in line[:200]:
-                continue
-            said = json.loads(line.partition(": ")[2])
-            instrument, data = said["arg"]["instId"], said["data"][0]
-            number = numbers[instrument] = numbers.get(instrument, 0) + 1
-            yield (
-                instrument,
-                Depth(
-                    exchange="okx",
-                    symbol=instrument,
-                    time_ms=int(data["ts"]),
-                    received_ms=int(data["ts"]),
-                    last_id=number,
-                    previous_id=number - 1,
-                    bids=levels(data["bids"]),
-                    asks=levels(data["asks"]),
-                    snapshot=said["action"] == "snapshot",
-                    checksum=data["checksum"],
-                ),
-            )

@@ -1,6 +1,5 @@
 """The book against a plain dict, its bound, and its keeper; on books of our own and on recorded ones."""
 
-import zlib
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,12 @@ from app.domain.market.book import (
     SHALLOW,
     Book,
     BookKeeper,
-    checksum,
     quote_within_levels,
     quote_within_percent,
 )
 from app.domain.market.depth_sync import ASKED, FUTURES, LINKED, SPOT, WHOLE, DepthSync, SyncRule
 from app.domain.market.values import Depth, Level
-from tests.app.domain.market.recorded_depth import binance_depth, binance_frames, okx_books
+from tests.app.domain.market.recorded_depth import binance_depth, binance_frames
 
 NOW_MS = 1_700_000_000_000
 
@@ -219,38 +217,6 @@ def test_a_sum_over_levels_that_were_forgotten_is_unknown():
     assert quote_within_levels(made.asks, 6) is None
 
 
-# --- OKX's checksum
-
-
-def test_the_checksum_alternates_bid_and_ask_and_writes_numbers_as_okx_does():
-    made = book([(3366.1, 7), (3366, 6)], [(3366.8, 9), (3368, 8), (3372, 0.00000001)])
-    text = "3366.1:7:3366.8:9:3366:6:3368:8:3372:0.00000001"
-
-    unsigned = zlib.crc32(text.encode())
-    assert checksum(made) == unsigned - (1 << 32 if unsigned >= 1 << 31 else 0)
-
-
-def test_where_contracts_are_counted_the_checksum_is_over_contracts():
-    coins = book([(100.0, 7 * 0.01)], [(101.0, 29 * 0.01)])
-    contracts = book([(100.0, 7)], [(101.0, 29)])
-
-    assert checksum(coins, unit=0.01) == checksum(contracts)
-
-
-def test_every_recorded_checksum_of_okx_verifies(recorded: Path):
-    books: dict[str, Book] = {}
-    right = 0
-    for instrument, said in okx_books(recorded / "raw_messages" / "OKX.ws.1.0"):
-        if said.snapshot:
-            books[instrument] = book(said.bids, said.asks, 400, windowed=True)
-        else:
-            books[instrument].apply(said.bids, said.asks)
-        assert checksum(books[instrument]) == said.checksum
-        right += 1
-
-    assert right == 197
-
-
 # --- the keeper
 
 
@@ -343,25 +309,6 @@ def test_a_book_whose_known_levels_are_used_up_is_a_gap():
 
     assert not made.receive(change(11, asks=[*eaten, (2_000.0, 1.0)], time_ms=later_ms), later_ms)
     assert made.status(later_ms) == "gap"
-
-
-def test_a_checksum_that_does_not_hold_is_a_gap():
-    bids, asks = ladder(99, -1, 5), ladder(100, 1, 5)
-    right = checksum(book(bids, asks))
-    made = BookKeeper("okx", "BTC/USDT", LINKED)
-
-    assert made.receive(depth(10, bids, asks, snapshot=True, checksum=right), NOW_MS)
-    assert made.receive(change(11, checksum=right), NOW_MS)
-    assert not made.receive(change(12, [(99, 7)], checksum=right), NOW_MS)
-    assert (made.status(NOW_MS), made.wrong_checksums, made.ask(NOW_MS)) == ("gap", 1, True)
-
-
-def test_a_checksum_that_is_not_understood_leaves_the_ids_to_tell():
-    made = BookKeeper("okx", "BTC/USDT", LINKED)
-
-    assert made.receive(depth(10, [(99, 1)], [(100, 1)], snapshot=True, checksum=1), NOW_MS)
-    assert made.receive(change(11, checksum=2), NOW_MS)
-    assert made.status(NOW_MS) == "ok"
 
 
 def test_a_summary_says_what_is_known():
