@@ -1,6 +1,6 @@
 """Trades, added up: who bought and who sold in each span of time, for CVD. The feed writes the present minute again and again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -86,8 +86,8 @@ def at(db: Connection, timeframe: str, open_time: int) -> dict[int, Flow]:
     return _SPANS.at(db, timeframe, open_time)
 
 
-def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> dict[int, list[Flow]]:
-    """All pairs' sums of a stretch of time that fits into memory."""
+def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[Flow]]]:
+    """All pairs' sums of a stretch of time, one pair after the other."""
     return _SPANS.between(db, timeframe, start_ms, end_ms)
 
 

@@ -1,6 +1,6 @@
 """Candles that are over. What an exchange said may be corrected by what it says later, and by an import, never by a roll-up."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Literal, TypeAlias
@@ -77,8 +77,8 @@ def latest(db: Connection, timeframe: str) -> dict[int, Kline]:
     return _SPANS.latest(db, timeframe)
 
 
-def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> dict[int, list[Kline]]:
-    """All pairs' candles of a stretch of time that fits into memory."""
+def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[Kline]]]:
+    """All pairs' candles of a stretch of time, one pair after the other."""
     return _SPANS.between(db, timeframe, start_ms, end_ms)
 
 

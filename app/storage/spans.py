@@ -3,9 +3,10 @@
 Candles, flow, tickers, depth and open interest are kept alike, so this is said once; each has a module that gives it its names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Table, func, select
@@ -84,16 +85,18 @@ class Spans(Generic[R]):
         query = select(mine.pair_id, *self.columns).where(*self._of_all(timeframe), mine.open_time == open_time)
         return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
 
-    def between(self, db: Connection, timeframe: str, start_ms: int, end_ms: int) -> dict[int, list[R]]:
-        """All pairs' rows of a stretch of time, each pair's oldest first. For stretches that fit into memory."""
+    def between(self, db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[R]]]:
+        """All pairs' rows of a stretch of time, one pair after the other, each one's oldest first.
+
+        An hour's minutes of a thousand pairs are more than a small process can hold at once.
+        """
         mine = self.table.c
         query = select(mine.pair_id, *self.columns).where(
             *self._of_all(timeframe), mine.open_time >= start_ms, mine.open_time < end_ms
         )
-        found: dict[int, list[R]] = {}
-        for pair_id, *row in db.execute(query.order_by(mine.open_time)):
-            found.setdefault(pair_id, []).append(self.row(*row))
-        return found
+        rows = db.execute(query.order_by(mine.pair_id, mine.open_time))
+        for pair_id, some in groupby(rows, itemgetter(0)):
+            yield pair_id, [self.row(*row) for _, *row in some]
 
     def count(self, db: Connection, pair_id: int, timeframe: str) -> int:
         """How many there are."""

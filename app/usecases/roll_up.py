@@ -99,26 +99,31 @@ def _due(db: Connection) -> tuple[list[int], int, int]:
         oldest = [each for each in (old_rows.oldest_minute(db, table) for table in _TABLES) if each is not None]
         return [], open_of(min(oldest), "1h"), max(end, open_of(min(oldest), "1h"))
     hours = flow.between(db, "1h", done - DAY_MS, done)
-    with_gap = {row.open_time for rows in hours.values() for row in rows if row.status == "gap"}
+    with_gap = {row.open_time for _, rows in hours for row in rows if row.status == "gap"}
     return sorted(with_gap), done, max(done, end)
 
 
 def _read(db: Connection, hour: int) -> Hour:
+    """Add the hour up, table by table and pair by pair, so that its minutes are never in memory together."""
     until = hour + HOUR_MS
-    minutes = klines.between(db, "1m", hour, until)
+    made, quiet = [], {}
+    for pair_id, minutes in klines.between(db, "1m", hour, until):
+        quiet[pair_id] = _quiet(minutes)
+        if len(minutes) == 60:
+            made.append(summed(pair_id, "1h", hour, minutes))
     flows = {
-        pair_id: _flow(rows, "1h", hour, 60, _quiet(minutes.get(pair_id, ())))
-        for pair_id, rows in flow.between(db, "1m", hour, until).items()
+        pair_id: _flow(rows, "1h", hour, 60, quiet.get(pair_id, set()))
+        for pair_id, rows in flow.between(db, "1m", hour, until)
     }
-    before = open_interest.between(db, "1h", hour - HOUR_MS, hour)
+    before = dict(open_interest.between(db, "1h", hour - HOUR_MS, hour))
     interests = open_interest.between(db, "1m", hour, until)
     return Hour(
-        klines=[summed(pair_id, "1h", hour, rows) for pair_id, rows in minutes.items() if len(rows) == 60],
+        klines=made,
         flows=list(flows.values()),
         days=_days(db, hour, flows),
-        tickers=[_at(rows[-1], hour) for rows in tickers.between(db, "1m", hour, until).values()],
-        depths=[_depth(rows, hour) for rows in depths.between(db, "1m", hour, until).values()],
-        interests=[_interest(rows[-1], hour, before.get(pair_id, ())) for pair_id, rows in interests.items()],
+        tickers=[_at(rows[-1], hour) for _, rows in tickers.between(db, "1m", hour, until)],
+        depths=[_depth(rows, hour) for _, rows in depths.between(db, "1m", hour, until)],
+        interests=[_interest(rows[-1], hour, before.get(pair_id, ())) for pair_id, rows in interests],
     )
 
 
@@ -135,8 +140,8 @@ def _days(db: Connection, hour: int, hours: dict[int, Flow]) -> list[Flow]:
     day = open_of(hour, "1d")
     if hour + HOUR_MS < day + DAY_MS and until_ms(db) < day + DAY_MS:
         return []
-    there = flow.between(db, "1h", day, day + DAY_MS)
-    candles = klines.between(db, "1h", day, day + DAY_MS)
+    there = dict(flow.between(db, "1h", day, day + DAY_MS))
+    candles = dict(klines.between(db, "1h", day, day + DAY_MS))
     made = []
     for pair_id in there.keys() | hours.keys():
         rows = {row.open_time: row for row in there.get(pair_id, ())}

@@ -142,7 +142,7 @@ def test_the_newest_of_each_pair(engine: Engine):
         assert klines.newest(db, btc, "1h") is None
         assert klines.count(db, btc, "1m") == 3
         assert klines.open_times(db, btc, "1m", START, START + 2 * MINUTE) == [START, START + MINUTE]
-        assert klines.between(db, "1m", START + MINUTE, START + 2 * MINUTE) == {
+        assert dict(klines.between(db, "1m", START + MINUTE, START + 2 * MINUTE)) == {
             btc: [candle(1, pair_id=btc)],
             eth: [candle(1, pair_id=eth)],
         }
