@@ -239,10 +239,10 @@ class Hub:
 
     def _frame(self, channel: str, payload: bytes) -> Frame | None:
         """A message as it is sent; None for one that is not ours."""
-        parts = parts_of(channel)
-        if len(parts) < 3 or parts[1] not in TOPICS:
-            return None
         try:
+            parts = parts_of(channel)
+            if len(parts) < 3 or parts[1] not in TOPICS:
+                return None
             exchange = msgspec.json.decode(payload, type=_Said).exchange
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self._metrics.count("flotilla_push_unreadable_total")

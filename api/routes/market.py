@@ -79,7 +79,7 @@ class OpenInterestAsked(Asks, frozen=True):
     """Whose open interest, how far back."""
 
     symbol: Spelled
-    timeframe: Annotated[str, Meta(max_length=10, description="1m, 5m or 1h.")] = "1m"
+    timeframe: Annotated[str, Meta(max_length=10, description="1m or 1h.")] = "1m"
     limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] = 100
     exchange: Named = None
 
@@ -209,7 +209,7 @@ class BudgetView(Answer, frozen=True):
     used: float
     limit: float
     per_s: float
-    banned_until_ms: Annotated[int | None, Meta(description="Nothing is asked before; null while there is no ban.")]
+    banned_until_ms: Annotated[int | None, Meta(description="By our clock; nothing is asked before. null: no ban.")]
     waiting: int
 
 
@@ -217,10 +217,12 @@ class ExchangeView(Answer, frozen=True):
     """One exchange of the present source. What is not known is null."""
 
     name: str
-    state: Annotated[str, Meta(description="Of its worst collector: running, degraded, failing, stopped; or unknown.")]
+    state: Annotated[
+        str, Meta(description="Of its worst collector: running, starting, degraded, failing; else unknown.")
+    ]
     note: str
     symbols: list[str]
-    connections: int | None
+    connections: Annotated[int | None, Meta(description="Of its stream connections, how many are open.")]
     latency_ms_p50: float | None
     latency_ms_p99: float | None
     budgets: list[BudgetView]
@@ -234,6 +236,7 @@ class ExchangeViews(Answer, frozen=True):
     exchanges: list[ExchangeView]
 
 
+INTEREST_TIMEFRAMES = ("1m", "1h")  # the feed writes minutes, the roll-up hours
 _BADNESS = ("running", "starting", "stopped", "degraded", "failing")
 
 
@@ -310,6 +313,10 @@ def open_interest(call: Call[OpenInterestAsked]) -> Reply[OpenInterestView]:
     asked = call.asks
     exchange, symbol = _place(call, asked.symbol, asked.exchange)
     timeframe = timeframes.parse(asked.timeframe)
+    if timeframe not in INTEREST_TIMEFRAMES:
+        raise InvalidInput(
+            f"Open interest is not kept by {timeframe}.", cure=f"Use {' or '.join(INTEREST_TIMEFRAMES)}."
+        )
     rows = call.deps.market.open_interest(exchange, symbol, timeframe, asked.limit)
     time, newest = _time(call), rows[0] if rows else None
     fresh_ms = max(OPEN_INTEREST_FRESH_MS, 2 * timeframes.length_ms(timeframe))

@@ -317,7 +317,7 @@ def read_flow(call: Call[Nothing]) -> Reply[DataFlow]:
     counters = _counters(report)
     totals: dict[Stage, int | None] = {
         "received": sum(channels.values()),
-        "refused": counters.get("refused"),
+        "refused": counters.get("refused", 0),
         "stored": sum(report.store.written.values()),
         "published": counters.get("published"),
     }

@@ -29,7 +29,7 @@ class SymbolView(Answer, frozen=True):
     symbol: str
     status: SymbolStatus
     last_price: Decimal | None
-    volume_24h: Decimal | None
+    volume_24h: Annotated[Decimal | None, Meta(description="In the quote coin.")]
     price_change_24h: Annotated[Decimal | None, Meta(description="In percent.")]
     funding_rate: Decimal | None
     created_at: datetime
@@ -146,7 +146,7 @@ def update(call: Call[Nothing]) -> Reply[SymbolsUpdated]:
         MarketNote(
             pair.symbol,
             last_price=ticker.price,
-            volume_24h=ticker.volume,
+            volume_24h=ticker.quote_volume,
             price_change_24h=ticker.change_24h_percent,
             funding_rate=ticker.funding_rate,
         )

@@ -63,6 +63,5 @@ POLICY = (
     _market("depth_summaries", 7, "1m"),
     _market("depth_summaries", 365, "1h"),
     _market("open_interest", 7, "1m"),
-    _market("open_interest", 90, "5m"),
     _market("open_interest", 365, "1h"),
 )

@@ -144,6 +144,7 @@ def test_rubbish_on_a_channel_is_counted_and_ends_nothing(make: Make, tell, valk
             client.publish("market_data:ticker:X", rubbish)
         client.publish("market_data:weather:X", b"{}")
         client.publish("market_data:ticker", b"{}")
+        client.publish("market_data:%FF:X", b"{}")
 
     tell(n=1)
 

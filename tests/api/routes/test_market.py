@@ -222,6 +222,14 @@ def test_open_interest_has_a_change_only_where_there_was_something_to_compare_wi
 
 
 @pytest.mark.usefixtures("pairs")
+def test_open_interest_is_refused_by_a_timeframe_in_which_nobody_writes_it(client: FlaskClient):
+    answer = client.get("/api/v1/market/open-interest?symbol=BTCUSDT&timeframe=5m")
+
+    assert answer.status_code == 400
+    assert "1m or 1h" in answer.get_json()["error"]["what_to_do"]
+
+
+@pytest.mark.usefixtures("pairs")
 def test_exchanges_show_what_the_feed_says_of_them(client: FlaskClient):
     found = data(client, "market/exchanges")
 

@@ -110,7 +110,9 @@ def test_a_change_that_says_something_else_is_refused(client: FlaskClient, body:
 def test_numbers_are_taken_over_from_the_newest_tickers(client: FlaskClient, deps: Deps, cache: MarketCache):
     market_lived_in(deps)
     set_clock(deps)
-    cache.put_tickers([ticker(price=43250.123456789, volume=12.5, change_24h_percent=5.76, funding_rate=0.0001)])
+    cache.put_tickers(
+        [ticker(price=43250.123456789, volume=0.001, quote_volume=12.5, change_24h_percent=5.76, funding_rate=0.0001)]
+    )
 
     first = client.post("/api/v1/symbols/update").get_json()["data"]
     pair = client.get("/api/v1/symbols/BTCUSDT").get_json()["data"]
