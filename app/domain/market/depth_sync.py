@@ -8,7 +8,7 @@ from app.domain.market.values import Depth
 from app.domain.market.venue import venue_of
 
 MOST_HELD = 300  # half a minute of Binance's 100 ms diffs, about 2 MB of the busiest symbol
-MOST_LATE = 10  # so many old ids in a row are no stragglers: the exchange counts anew, and would be ignored for ever
+MOST_LATE = 10  # so many old ids of new times in a row: the exchange counts anew, and would be ignored for ever
 
 Follows = Callable[[Depth, int], bool]
 
@@ -128,6 +128,7 @@ class DepthSync:
     _joining: bool = False
     """The book is a snapshot that no change has continued yet."""
     _late: int = 0
+    _newest_ms: int = 0
     _synced: bool = False
 
     @property
@@ -186,14 +187,16 @@ class DepthSync:
         return [depth]
 
     def _advance(self, depth: Depth) -> None:
-        self.last_id = depth.last_id
+        self.last_id, self._newest_ms = depth.last_id, depth.time_ms
         self._joining = False
         self._late = 0
 
     def _receive_old(self, depth: Depth) -> None:
         if self._joining:
             return  # the snapshot contains it: that is the procedure, not a fault
-        self._late += 1
+        self._late += (
+            depth.time_ms >= self._newest_ms
+        )  # older ones come in bursts, from a planned successor of the connection
         if depth.last_id == self.last_id:
             self.counts.duplicate += 1
         else:
@@ -215,7 +218,8 @@ class DepthSync:
         if self.rule.asked:
             if self._held and depth.last_id < self.rule.begins(self._held[0]):
                 return []  # older than the first change that was kept: between them something is missing, so ask again
-            if not self._held and self.last_id is not None and depth.last_id <= self.last_id:
+            known = self.last_id is not None and not self._held
+            if known and depth.last_id < (self.last_id or 0) + (not self._renewing):
                 self.wants_snapshot = self._renewing
                 return []  # asked for in need, and meanwhile the hole was filled, or the answer came twice
         else:
@@ -223,7 +227,7 @@ class DepthSync:
         if self._synced:
             self.counts.resyncs += 1
         self._synced = self._joining = True
-        self.last_id = depth.last_id
+        self.last_id, self._newest_ms = depth.last_id, depth.time_ms
         self._late = 0
         self._renewing = self._hole = False
         return [depth, *self._drain()]

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -222,6 +223,27 @@ def test_an_exchange_that_counts_anew_is_noticed():
 
     assert (sync.trusted, sync.wants_snapshot, sync.counts.gaps) == (False, True, 1)
     assert ids(sync.receive(whole(MOST_LATE - 1))) == [MOST_LATE - 1, MOST_LATE]
+
+
+def test_a_burst_of_what_is_known_is_no_new_count():
+    sync = synced(SPOT, 10)
+    said = [msgspec.structs.replace(diff(number, number), time_ms=number) for number in range(11, 13 + 2 * MOST_LATE)]
+    for change in said:
+        assert sync.receive(change) == [change]
+
+    assert [sync.receive(change) for change in said] == [[]] * len(said)
+    assert (sync.trusted, sync.wants_snapshot, sync.counts.gaps) == (True, False, 0)
+
+
+def test_a_quiet_book_is_renewed_by_the_same_book_once():
+    sync = synced(FUTURES, 10)
+    sync.receive(diff(11, 12, 10))
+    sync.renew()
+
+    assert ids(sync.receive(whole(12))) == [12]
+    assert (sync.trusted, sync.wants_snapshot) == (True, False)
+    assert sync.receive(whole(12)) == []
+    assert ids(sync.receive(diff(13, 14, 12))) == [14]
 
 
 def test_a_message_that_ends_before_it_begins_is_a_damage_although_the_next_one_would_follow():
