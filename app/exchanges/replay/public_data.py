@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from app.domain.market import symbols
+from app.domain.market.timeframes import open_of
 from app.domain.market.values import BookTop, Funding, OpenInterest, Side, Trade
 from app.errors import CorruptData
 
@@ -103,11 +104,11 @@ def open_interests(path: Path, *, exchange: str = "binance", refuse: Refuse = _s
 
 
 def fundings(path: Path, *, exchange: str = "binance", refuse: Refuse = _stop) -> Iterator[Funding]:
-    """``fundingRate``: what was settled."""
+    """``fundingRate``: what was settled. Binance writes it down some ms after its minute."""
     symbol = symbol_of(path)
 
     def read(row: list[str]) -> Funding:
-        at_ms = _ms(row[0])
+        at_ms = open_of(_ms(row[0]), "1m")
         return Funding(exchange, symbol, at_ms, at_ms, rate=float(row[2]))
 
     return _rows(path, read, refuse)

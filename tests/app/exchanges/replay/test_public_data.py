@@ -88,7 +88,7 @@ def test_open_interest_and_funding(tmp_path: Path):
         tmp_path,
         "BTCUSDT-fundingRate-2024-08",
         "calc_time,funding_interval_hours,last_funding_rate",
-        "1722470400000,8,-0.0001",
+        "1722470400007,8,-0.0001",
     )
 
     assert list(public_data.open_interests(metrics)) == [
