@@ -60,10 +60,12 @@ def real_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def market_clock(settings: Settings) -> MarketClock:
-    """The market's clock: the demo exchange's, or ours."""
-    clock = market_clock_file.read(market_clock_file.path_in(settings.state_dir)) if settings.simulated else None
-    return clock or MarketClock(0, 0, 1.0)
+def market_clock(settings: Settings) -> MarketClock | None:
+    """The market's clock: ours, or the demo exchange's. None while that still says what it was before its present start."""
+    if not settings.simulated:
+        return MarketClock(0, 0, 1.0)
+    clock = market_clock_file.read(market_clock_file.path_in(settings.state_dir))
+    return clock if clock is not None and clock.speed == settings.demo.speed else None
 
 
 class Sources:
@@ -99,7 +101,11 @@ class Sources:
 
 async def collect(life: lifecycle.Life, settings: Settings) -> None:
     """Collect until asked to drain. The turns of this loop are the heartbeat, so a loop that something blocks is seen."""
-    clock = market_clock(settings)
+    while (clock := market_clock(settings)) is None:
+        if life.draining.is_set():
+            return
+        life.beat("waits for the demo exchange to say what its clock is")
+        await asyncio.sleep(_TURN_S)
     sources = Sources(settings, clock)
     engine = open_engine(settings.database_url, pool_size=max(3, settings.database.pool_size))
     cache, symbols_cached = MarketCache(settings.redis_url), RedisCache(settings.redis_url)

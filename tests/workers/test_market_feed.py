@@ -3,11 +3,14 @@
 import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.domain.market.market_clock import MarketClock
 from app.domain.market.timeframes import MINUTE_MS
+from app.host import market_clock_file
 from app.notify import outbox
 from app.settings import load
 from ops.bench.market_stage import Stage, stage
@@ -147,3 +150,16 @@ def test_the_demo_stands_for_its_three_venues_and_live_exchanges_for_themselves(
     assert market_feed.addresses(demo, "demo-okx")["rest"] == f"http://127.0.0.1:{demo.demo.port}/okx"
     assert market_feed.addresses(live, "okx")["rest"].startswith("https://")
     assert market_feed.addresses(live, "kraken") == {}
+
+
+def test_the_clock_of_the_demo_counts_once_it_runs_as_fast_as_is_set(tmp_path: Path):
+    """Started together, the demo's file may still be that of its start before: by such a clock everything would be refused."""
+    demo = load({"FLOTILLA_CONFIG": "/dev/null", "FLOTILLA__STATE__DIR": str(tmp_path), "FLOTILLA__DEMO__SPEED": "60"})
+    path = market_clock_file.path_in(demo.state_dir)
+    before = market_feed.market_clock(demo)
+    market_clock_file.write(path, MarketClock(5, 7, 1.0))
+    of_another_start = market_feed.market_clock(demo)
+    market_clock_file.write(path, MarketClock(5, 7, 60.0))
+
+    assert (before, of_another_start) == (None, None)
+    assert market_feed.market_clock(demo) == MarketClock(5, 7, 60.0)
