@@ -53,7 +53,7 @@ class CollectorReport(msgspec.Struct, frozen=True):
     messages: dict[str, int]
     """By channel, since the process started."""
     counters: dict[str, int]
-    """gaps, late, duplicate, out_of_order, dropped, resyncs, refused, odd, unreadable, repaired"""
+    """gaps, late, duplicate, out_of_order, dropped, resyncs, refused, odd, unreadable, stumbled, repaired, lost"""
     quality: Quality
 
 

@@ -41,7 +41,18 @@ def _starter(folder: Path) -> Iterator[Start]:
         fed.stop()
 
 
+HURRY = {
+    "app.usecases.collect.AGAIN_S": 0.3,
+    "app.usecases.feed.LOOK_EVERY_S": 0.2,
+    "app.usecases.feed.REPORT_EVERY_S": 0.2,
+    "app.usecases.feed.AWAY_PAUSE_S": 0.1,
+    "app.storage.database.BUSY_S": 0.5,
+}
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a feed; the ban files of all of them lie in one folder, as those of one state folder do."""
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a feed that is in a hurry; the ban files of all of them lie in one folder, as those of one state folder do."""
+    for name, seconds in HURRY.items():
+        monkeypatch.setattr(name, seconds)
     yield from _starter(tmp_path)

@@ -125,7 +125,7 @@ def test_a_ban_is_obeyed_also_by_the_next_process_and_streams_go_on(
 ):
     fed = start(served, sqlite_engine, books=0)
     fed.wait(lambda fed: fed.states().get(NAME) == "running")
-    served.fault(fault, venue="binance", for_s=60, retry_after_s=4)
+    served.fault(fault, venue="binance", for_s=60, retry_after_s=2)
     ask_soon(fed)
     fed.wait(lambda fed: any(one.banned_until_ms for one in fed.feed.report().budgets))
     seen = fed.look(lambda fed: fed.feed.pipeline.messages[NAME]["trades"])
@@ -148,12 +148,10 @@ def ask_soon(fed: Fed) -> None:
 
 @pytest.mark.parametrize(("channel", "count"), [("trades", 40), ("candles", 400)])
 def test_trades_and_candles_that_were_lost_on_the_way_are_had_in_the_end(
-    channel: str, count: int, fast: Served, sqlite_engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+    channel: str, count: int, fast: Served, sqlite_engine: Engine, start: Start
 ):
     from tests.app.usecases.test_feed import candles_differ_from_the_market, flows_differ_from_the_market
 
-    monkeypatch.setattr("app.usecases.collect.AGAIN_S", 0.2)
-    monkeypatch.setattr("app.usecases.feed.REPORT_EVERY_S", 0.1)
     fed = start(fast, sqlite_engine, books=0)
     fed.wait(lambda fed: fed.states().get(NAME) == "running")
     first = fed.pass_minutes()
