@@ -21,7 +21,15 @@ from app.domain.market.watching import LARGEST
 from app.errors import FlotillaError
 from app.exchanges.exchange import CHANNELS
 from app.host import feed_report
-from app.host.feed_report import BookReport, BudgetReport, CheckReport, FeedReport, StoreReport
+from app.host.feed_report import (
+    BookReport,
+    BudgetReport,
+    CheckReport,
+    CollectorReport,
+    FeedReport,
+    Quality,
+    StoreReport,
+)
 from app.host.metrics import Metrics
 from app.storage import collectors
 from app.storage.collectors import NewCollector
@@ -94,6 +102,8 @@ class _Running:
 @dataclass(slots=True)
 class _Store:
     written: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+    """Values told to Redis, by how it went."""
     away_since_ms: int | None = None
     error: str = ""
     told_lost: int = 0
@@ -133,6 +143,7 @@ class Feed:
         finally:
             await asyncio.gather(*(self._stop(name) for name in list(self._running)))
             await self._write_the_rest()
+            await self._report_rows()
             self._shelf.close()
             self._threads.shutdown(wait=True)
 
@@ -263,10 +274,10 @@ class Feed:
         ]
 
         def report() -> None:
-            self._handles.cache.tell(news)
             with transaction(self._handles.engine) as db:
                 for name, (state, note) in changed.items():
                     collectors.report(db, name, actual=state, note=note, now=self._handles.now())
+            self._handles.cache.tell(news)  # whoever hears it and looks finds it so
 
         with contextlib.suppress(FlotillaError):
             await self._apart(report)
@@ -305,6 +316,8 @@ class Feed:
             error = work.exception()
             if error is None:
                 self._note_written(harvest, work.result())
+                if harvest.notes:
+                    await self._apart(partial(self._forget, tuple(harvest.notes)))
             elif isinstance(error, FlotillaError):
                 self.pipeline.put_back(harvest)
                 self._note_away(error)
@@ -316,10 +329,11 @@ class Feed:
         return False
 
     def _write(self, harvest: Harvest) -> Written:
-        written = write_what_can_be(self._handles.engine, harvest, self._handles.now())
-        for symbol in harvest.notes:
+        return write_what_can_be(self._handles.engine, harvest, self._handles.now())
+
+    def _forget(self, symbols: Sequence[str]) -> None:
+        for symbol in symbols:
             self._handles.symbol_changed(symbol)
-        return written
 
     def _note_written(self, harvest: Harvest, written: Written) -> None:
         store, metrics = self._store, self._handles.metrics
@@ -330,7 +344,8 @@ class Feed:
         self.pipeline.written(harvest)
         now_ms = self._handles.market_ms()
         for age_ms, count in Counter(now_ms - received_ms for received_ms in harvest.received_ms).items():
-            metrics.observe("flotilla_feed_stored_age_seconds", max(0, age_ms) / 1000, times=count)
+            age_s = max(0, age_ms) / 1000 / self._handles.speed
+            metrics.observe("flotilla_feed_stored_age_seconds", age_s, times=count)
         self.pipeline.rolled(written.rolled)
         if written.refused:
             self.pipeline.lost += written.refused
@@ -371,7 +386,9 @@ class Feed:
             and cache.tell([*fresh.tickers, *fresh.candles, *fresh.depths])
         )
         count = len(fresh.tickers) + len(fresh.candles) + len(fresh.depths)
-        self._handles.metrics.count("flotilla_feed_told_total", count, result="ok" if told else "trouble")
+        result = "ok" if told else "trouble"
+        self._store.told[result] += count
+        self._handles.metrics.count("flotilla_feed_told_total", count, result=result)
 
     async def _report_forever(self) -> None:
         while True:
@@ -398,7 +415,7 @@ class Feed:
             at_ms=round(self._handles.now().timestamp() * 1000),
             market_ms=market_ms,
             simulated=self._scope.simulated,
-            collectors=tuple(collector.report() for collector in running),
+            collectors=(*(collector.report() for collector in running), *self._stopped_reports(market_ms)),
             budgets=tuple(budgets),
             checks=tuple(
                 CheckReport(check, verdict, count, *self.pipeline.examples.get((check, verdict), (None, "")))
@@ -413,6 +430,12 @@ class Feed:
                 error=self._store.error,
             ),
         )
+
+    def _stopped_reports(self, now_ms: int) -> Iterator[CollectorReport]:
+        """A collector that does not run has nothing to say, and that is said."""
+        for name in self._sources.keys() - self._running.keys():
+            unknown = Quality(None, None, None, None, None, None)
+            yield CollectorReport(name, name, "stopped", "", now_ms, (), (), {}, {}, unknown)
 
     def _books(self, now_ms: int) -> Iterator[BookReport]:
         for market in self.pipeline.markets.values():

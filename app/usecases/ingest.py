@@ -56,13 +56,16 @@ class Market:
     top: BookTop | None = None
     mark: Mark | None = None
     price: float | None = None
-    seen_ms: int = 0
+    price_ms: int = 0
+    """When a stream last told a price, by the market's time."""
+    top_ms: int = 0
     flow: FlowKeeper = field(init=False)
     interest: OpenInterestState = field(default_factory=OpenInterestState)
     summary: BookSummary | None = None
     summed_ms: int = 0
     candle_ms: int = 0
     """The newest candle of the stream, open or closed."""
+    closed_told_ms: int = -1
     closed_ms: int = -1
     """The newest closed minute, by whichever way."""
     told_ms: int = 0
@@ -174,7 +177,6 @@ class Pipeline:
                 self._marks = ()
                 if cleaned.marks:
                     self._note_marks(event, cleaned.marks)
-                market.seen_ms = now_ms
                 handle(market, event)
             except Exception as error:  # noqa: BLE001 - a mistake of ours costs the value that it stumbled over, never the stream
                 self._stumble(event, channel, error)
@@ -235,7 +237,7 @@ class Pipeline:
         )
 
     def _trade(self, market: Market, trade: Trade) -> None:
-        market.price = trade.price
+        market.price, market.price_ms = trade.price, self.now_ms
         market.flow.add(trade)
         self._flows.add(market)
         self._tickers.add(market)
@@ -245,12 +247,12 @@ class Pipeline:
             self._books.add(market)
 
     def _top(self, market: Market, top: BookTop) -> None:
-        market.top = top
+        market.top, market.top_ms = top, self.now_ms
         self._tickers.add(market)
 
     def _ticker(self, market: Market, ticker: Ticker) -> None:
         market.ticker = ticker
-        market.price = ticker.last
+        market.price, market.price_ms = ticker.last, self.now_ms
         self._tickers.add(market)
 
     def _mark(self, market: Market, mark: Mark) -> None:
@@ -262,9 +264,11 @@ class Pipeline:
         self._tickers.add(market)
 
     def _candle(self, market: Market, candle: Candle) -> None:
-        if not self._asked and candle.time_ms >= market.candle_ms:
+        if not self._asked and candle.time_ms >= market.candle_ms and candle.time_ms > market.closed_told_ms:
+            if candle.closed:
+                market.closed_told_ms = candle.time_ms  # two connections that overlap both say so
             began = candle.time_ms > market.candle_ms
-            if candle.closed or began or self.now_ms - market.candle_told_ms >= CANDLE_EVERY_MS:
+            if candle.closed or began or self.now_ms - market.candle_told_ms >= CANDLE_EVERY_MS * self._speed:
                 self._candles.append(_candle_news(candle))
                 market.candle_told_ms = self.now_ms
             market.candle_ms = candle.time_ms
@@ -279,6 +283,7 @@ class Pipeline:
     def _repair_flow(self, market: Market, pair_id: int, candle: Candle) -> None:
         """A minute whose trades were lost, or that passed while nobody listened, from what takers bought in its candle."""
         flow = market.flow.settle(candle)
+        self._flows.add(market)  # it may have marked minutes that the candle contradicts
         if flow is not None:
             self.counters_of(market.exchange)["repaired"] += 1
             self._waiting.flows[pair_id, "1m", flow.open_time] = _flow_row(pair_id, flow)
@@ -318,7 +323,7 @@ class Pipeline:
         """Whether the exchanges agree on what they both trade. A disagreement is counted when it begins."""
         tops: dict[str, list[BookTop]] = {}
         for market in self.markets.values():
-            if market.top is not None and now_ms - market.seen_ms <= COMPARED_MS * self._speed:
+            if market.top is not None and now_ms - market.top_ms <= COMPARED_MS * self._speed:
                 tops.setdefault(market.symbol, []).append(market.top)
         found = {
             (each.symbol, each.kind, each.severity, each.exchanges): each
@@ -397,13 +402,14 @@ class Pipeline:
         """What is to be told now; of each symbol and kind a few times a second."""
         fresh = Fresh(candles=self._candles)
         self._candles = []
-        for market in [market for market in self._news if now_ms - market.told_ms >= NEWS_EVERY_MS]:
+        self._news |= self._tickers | self._books  # also while nothing can be written
+        for market in [market for market in self._news if now_ms - market.told_ms >= NEWS_EVERY_MS * self._speed]:
             self._news.discard(market)
             market.told_ms = now_ms
             fresh.tickers.append(_cached_ticker(market))
             if market.keeper is not None:
                 fresh.depths.append(_depth_news(market, market.keeper, now_ms))
-                if now_ms - market.book_told_ms >= BOOK_EVERY_MS:
+                if now_ms - market.book_told_ms >= BOOK_EVERY_MS * self._speed:
                     market.book_told_ms = now_ms
                     fresh.books.append(_cached_book(market, market.keeper, now_ms))
         return fresh
@@ -485,7 +491,7 @@ def _cached_ticker(market: Market) -> CachedTicker:
     return CachedTicker(
         exchange=market.exchange,
         symbol=market.symbol,
-        timestamp=market.seen_ms,
+        timestamp=max(market.price_ms, market.top_ms),
         price=row.price,
         volume=row.volume_24h,
         quote_volume=row.quote_volume_24h,

@@ -80,10 +80,28 @@ def test_a_trade_that_comes_after_the_repair_changes_nothing(pipeline: Pipeline)
     assert flows(pipeline.harvest(NOON_MS + MINUTE)) == {}
 
 
-def test_a_whole_minute_stands_as_its_trades_say_whatever_its_candle_says(pipeline: Pipeline):
-    pipeline.take([trade(1, NOON_MS - MINUTE), trade(2), candle(NOON_MS)], NOON_MS + MINUTE)
-
+def test_the_last_trades_of_a_minute_may_come_after_its_candle(pipeline: Pipeline):
+    pipeline.take(
+        [trade(1, NOON_MS - MINUTE), trade(2), candle(NOON_MS, volume=4.0, taker_buy_volume=4.0)], NOON_MS + MINUTE
+    )
     assert flows(pipeline.harvest(NOON_MS))[NOON_MS] == (2.0, 0.0, "ok")
+
+    pipeline.take([trade(3), trade(4, NOON_MS + MINUTE)], NOON_MS + MINUTE)
+    assert flows(pipeline.harvest(NOON_MS))[NOON_MS] == (4.0, 0.0, "ok")
+
+
+@pytest.mark.parametrize(
+    ("bought", "expected"), [(6.0, (6.0, 4.0, "repaired")), (None, (2.0, 0.0, "gap"))], ids=["said", "unsaid"]
+)
+def test_a_minute_over_with_another_volume_than_its_candle_lost_trades(
+    pipeline: Pipeline, bought: float | None, expected: tuple[float, float, str]
+):
+    last = candle(NOON_MS, taker_buy_volume=bought, taker_buy_quote_volume=None)
+    pipeline.take([trade(1, NOON_MS - MINUTE), trade(2), trade(3, NOON_MS + MINUTE)], NOON_MS + MINUTE)
+    pipeline.harvest(NOON_MS)
+    pipeline.take([last], NOON_MS + MINUTE)
+
+    assert flows(pipeline.harvest(NOON_MS)) == {NOON_MS: expected}
 
 
 def test_minutes_that_passed_while_nobody_listened_come_from_their_candles(pipeline: Pipeline):
@@ -322,3 +340,16 @@ def test_each_exchange_has_counts_of_its_own(pipeline: Pipeline):
     pipeline.take([top(), top(exchange="demo-okx"), top()], NOON_MS)
 
     assert {name: counts["top"] for name, counts in pipeline.messages.items()} == {EXCHANGE: 2, "demo-okx": 1}
+
+
+def test_a_candle_that_two_connections_close_is_told_once(pipeline: Pipeline):
+    pipeline.take([candle(), candle(), candle(NOON_MS, closed=False)], NOON_MS + MINUTE)
+
+    assert [news.closed for news in pipeline.fresh(NOON_MS + MINUTE).candles] == [True]
+
+
+def test_a_price_is_as_old_as_what_told_it(pipeline: Pipeline):
+    pipeline.take([trade(1)], NOON_MS)
+    pipeline.take([mark(NOON_MS + 5_000)], NOON_MS + 5_000)
+
+    assert pipeline.fresh(NOON_MS + 5_000).tickers[0].timestamp == NOON_MS
