@@ -150,7 +150,7 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
             engine.dispose()
 
 
-def _alarm(settings: Settings, notice_id: str, text: str) -> None:
+def _alarm(settings: Settings, notice_id: str, text: str) -> bool:
     """Tell a person, by a file of the outbox, which needs neither database nor broker."""
     try:
         outbox.post(
@@ -158,6 +158,8 @@ def _alarm(settings: Settings, notice_id: str, text: str) -> None:
         )
     except (OSError, FlotillaError) as error:
         _log.error("%s (and nobody can be told: %s)", text, error)
+        return False
+    return True
 
 
 def main() -> None:

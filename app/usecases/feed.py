@@ -83,8 +83,8 @@ class Handles:
     run_dir: Path
     now: Callable[[], datetime]
     market_ms: Callable[[], int]
-    alarm: Callable[[str, str], None]
-    """Tells a person: an id that is told once, and a sentence."""
+    alarm: Callable[[str, str], bool]
+    """Tells a person: an id that is told once, and a sentence. False: it could not be told, and is to be tried again."""
     speed: float = 1.0
     """How fast ``market_ms`` runs."""
     symbol_changed: Callable[[str], None] = lambda _symbol: None
@@ -364,9 +364,9 @@ class Feed:
         """Once a day is enough: the report counts on."""
         lost, store = self.pipeline.lost, self._store
         if lost > store.told_lost:
-            store.told_lost = lost
             day = self._handles.now().date().isoformat()
-            self._handles.alarm(f"feed-lost-{day}", f"The market feed has lost {lost} rows, because {why}")
+            if self._handles.alarm(f"feed-lost-{day}", f"The market feed has lost {lost} rows, because {why}"):
+                store.told_lost = lost
 
     async def _tell_forever(self) -> None:
         while True:

@@ -57,7 +57,7 @@ class Market:
     mark: Mark | None = None
     price: float | None = None
     price_ms: int = 0
-    """When a stream last told a price, by the market's time."""
+    """Of when the price is, by the exchange's word: one that repeats an old price has an old one."""
     top_ms: int = 0
     flow: FlowKeeper = field(init=False)
     interest: OpenInterestState = field(default_factory=OpenInterestState)
@@ -237,7 +237,7 @@ class Pipeline:
         )
 
     def _trade(self, market: Market, trade: Trade) -> None:
-        market.price, market.price_ms = trade.price, self.now_ms
+        market.price, market.price_ms = trade.price, min(trade.time_ms, self.now_ms)
         market.flow.add(trade)
         self._flows.add(market)
         self._tickers.add(market)
@@ -247,12 +247,12 @@ class Pipeline:
             self._books.add(market)
 
     def _top(self, market: Market, top: BookTop) -> None:
-        market.top, market.top_ms = top, self.now_ms
+        market.top, market.top_ms = top, min(top.time_ms, self.now_ms)
         self._tickers.add(market)
 
     def _ticker(self, market: Market, ticker: Ticker) -> None:
         market.ticker = ticker
-        market.price, market.price_ms = ticker.last, self.now_ms
+        market.price, market.price_ms = ticker.last, min(ticker.time_ms, self.now_ms)
         self._tickers.add(market)
 
     def _mark(self, market: Market, mark: Mark) -> None:

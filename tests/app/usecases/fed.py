@@ -64,7 +64,7 @@ class Fed:
             run_dir=folder,
             now=lambda: datetime.now(UTC),
             market_ms=served.now_ms,
-            alarm=lambda notice_id, said: self.alarms.append((notice_id, said)),
+            alarm=lambda notice_id, said: not self.alarms.append((notice_id, said)),
             speed=served.speed,
         )
         scope = Scope(tuple(symbols), tuple(spots), books, simulated=True)

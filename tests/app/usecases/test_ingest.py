@@ -353,3 +353,9 @@ def test_a_price_is_as_old_as_what_told_it(pipeline: Pipeline):
     pipeline.take([mark(NOON_MS + 5_000)], NOON_MS + 5_000)
 
     assert pipeline.fresh(NOON_MS + 5_000).tickers[0].timestamp == NOON_MS
+
+
+def test_a_frozen_price_that_is_repeated_has_the_age_of_its_own_word(pipeline: Pipeline):
+    pipeline.take([ticker(100.0, NOON_MS), top(at_ms=NOON_MS)], NOON_MS + 30_000)
+
+    assert pipeline.fresh(NOON_MS + 30_000).tickers[0].timestamp == NOON_MS
