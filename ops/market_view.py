@@ -10,7 +10,7 @@ import msgspec
 
 from app.cache.market import CachedBook, CachedTicker, MarketCache
 from app.domain.market import symbols
-from app.errors import InvalidInput, NotFound, Unavailable
+from app.errors import InvalidInput, NotFound
 from app.host import feed_report
 from app.host.feed_report import FeedReport
 from app.settings import Settings
@@ -30,7 +30,7 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
     name, symbol = source.exchange(exchange), symbols.parse(spelled)
     now_ms = time.time_ns() // 1_000_000
     market = source.time(now_ms)
-    report, report_age_ms = _report(settings, now_ms)
+    report, feed, report_age_ms = feed_report.look(settings.run_dir, now_ms)
     engine = open_engine(settings.database_url, pool_size=1)
     reader = MarketReader(engine, MarketCache(settings.redis_url))
     try:
@@ -56,7 +56,7 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
         "symbol": symbol,
         "exchange": name,
         "simulated": settings.simulated,
-        "feed": {"state": _feed_state(report_age_ms), "report_age_ms": report_age_ms},
+        "feed": {"state": feed, "report_age_ms": report_age_ms},
         "ticker": {
             "status": market.status(at_ms, TICKER_FRESH_MS),
             "age_ms": market.age_ms(at_ms),
@@ -124,20 +124,6 @@ def lines(seen: dict[str, Any]) -> list[str]:
         *_quality_lines(seen["quality"]),
     ]
     return shown
-
-
-def _report(settings: Settings, now_ms: int) -> tuple[FeedReport | None, int | None]:
-    try:
-        report = feed_report.read(settings.run_dir)
-    except Unavailable:
-        return None, None
-    return report, max(0, now_ms - report.at_ms)
-
-
-def _feed_state(age_ms: int | None) -> str:
-    if age_ms is None:
-        return "unknown"
-    return "ok" if age_ms <= feed_report.CURRENT_S * 1000 else "stale"
 
 
 def _known(ticker: CachedTicker) -> dict[str, Any]:

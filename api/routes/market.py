@@ -1,6 +1,6 @@
 """What the market says. Every answer carries its exchange, its age by the market's time, and whether it can be trusted."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -13,7 +13,7 @@ from app.domain.market.readings import Status
 from app.domain.market.values import Level
 from app.errors import InvalidInput, NotFound, Unavailable
 from app.host import feed_report
-from app.host.feed_report import FeedReport
+from app.host.feed_report import FeedReport, FeedState, Seen
 from app.storage.database import reading
 from app.usecases.read_market import (
     MOST_ROWS,
@@ -231,7 +231,7 @@ class ExchangeView(Answer, frozen=True):
 class ExchangeViews(Answer, frozen=True):
     """The exchanges of the present source; the first is the default. ``feed`` says whether market-feed reports."""
 
-    feed: Annotated[str, Meta(description="ok, stale (market-feed no longer reports) or unknown (it has not yet).")]
+    feed: Annotated[FeedState, Meta(description="stale: market-feed no longer reports; unknown: it has not yet.")]
     age_ms: Annotated[int | None, Meta(description="Of market-feed's report, in ms of our time.")]
     exchanges: list[ExchangeView]
 
@@ -355,14 +355,9 @@ def exchanges(call: Call[Nothing]) -> Reply[ExchangeViews]:
     return Reply(ExchangeViews(feed, age_ms, [_exchange_view(name, watched[name], report) for name in names]))
 
 
-def reported(call: Call[Any]) -> tuple[FeedReport | None, Literal["ok", "stale", "unknown"], int | None]:
-    """What market-feed last said of itself, whether that is so now, and how old it is."""
-    try:
-        report = feed_report.read(call.deps.run_dir)
-    except Unavailable:
-        return None, "unknown", None
-    age_ms = max(0, int(call.now.timestamp() * 1000) - report.at_ms)
-    return report, "ok" if age_ms <= feed_report.CURRENT_S * 1000 else "stale", age_ms
+def reported(call: Call[Any]) -> Seen:
+    """What market-feed last said of itself."""
+    return feed_report.look(call.deps.run_dir, int(call.now.timestamp() * 1000))
 
 
 def ticker_view(exchange: str, symbol: str, found: CachedTicker | None, time: MarketTime) -> TickerView:

@@ -18,7 +18,7 @@ from app.domain.market import symbols
 from app.domain.market.consistency import disagreements
 from app.domain.market.values import BookTop
 from app.errors import InvalidInput, NotFound, Unavailable
-from app.host.feed_report import CollectorReport, FeedReport, Quality
+from app.host.feed_report import CollectorReport, FeedReport, FeedState, Quality
 from app.storage import collectors, refused
 from app.storage.collectors import Collector, Desired
 from app.storage.database import reading
@@ -119,7 +119,7 @@ class CollectorState(Answer, frozen=True):
 class FeedAnswer(Answer, frozen=True, kw_only=True):
     """What all answers from the feed's report say: whether it is of now (ok, stale, unknown) and its age in ms of our time."""
 
-    feed: Literal["ok", "stale", "unknown"]
+    feed: FeedState
     age_ms: int | None
 
 
@@ -314,12 +314,11 @@ def read_flow(call: Call[Nothing]) -> Reply[DataFlow]:
     for one in report.collectors:
         for channel, count in one.messages.items():
             channels[one.exchange, channel] += count
-    counters = _counters(report)
     totals: dict[Stage, int | None] = {
         "received": sum(channels.values()),
-        "refused": counters.get("refused", 0),
+        "refused": _counters(report).get("refused", 0),
         "stored": sum(report.store.written.values()),
-        "published": counters.get("published"),
+        "published": report.store.told.get("ok", 0) if report.store.told else None,
     }
     known = {f"stage {stage}": total for stage, total in totals.items() if total is not None}
     known |= {f"channel {exchange} {channel}": total for (exchange, channel), total in channels.items()}

@@ -1,6 +1,7 @@
 """What market-feed says of itself: a file that it writes every second and the API reads, so that both SQL and Redis may be away."""
 
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -8,6 +9,8 @@ from app.errors import Unavailable
 
 NAME = "feed.json"
 CURRENT_S = 10.0  # an older report says how it was, not how it is
+FeedState = Literal["ok", "stale", "unknown"]
+"""``stale``: it no longer reports. ``unknown``: it has not reported yet."""
 
 
 class ConnectionReport(msgspec.Struct, frozen=True):
@@ -102,6 +105,8 @@ class StoreReport(msgspec.Struct, frozen=True):
     lost: int
     away_since_ms: int | None
     error: str = ""
+    told: dict[str, int] = msgspec.field(default_factory=dict)
+    """Values told to Redis, by how it went (ok, trouble), since the process started."""
 
 
 class FeedReport(msgspec.Struct, frozen=True):
@@ -115,6 +120,14 @@ class FeedReport(msgspec.Struct, frozen=True):
     checks: tuple[CheckReport, ...]
     books: tuple[BookReport, ...]
     store: StoreReport
+
+
+class Seen(NamedTuple):
+    """What market-feed last said of itself, whether that is so now, and how old it is by our clock."""
+
+    report: FeedReport | None
+    state: FeedState
+    age_ms: int | None
 
 
 def write(run_dir: Path, report: FeedReport) -> None:
@@ -136,3 +149,13 @@ def read(run_dir: Path) -> FeedReport:
             "market-feed has not reported yet.",
             cure="Wait a few seconds; `flotilla logs market-feed` says what it does.",
         ) from error
+
+
+def look(run_dir: Path, now_ms: int) -> Seen:
+    """The newest report, and whether it says how things are: none at all is an answer too."""
+    try:
+        report = read(run_dir)
+    except Unavailable:
+        return Seen(None, "unknown", None)
+    age_ms = max(0, now_ms - report.at_ms)
+    return Seen(report, "ok" if age_ms <= CURRENT_S * 1000 else "stale", age_ms)

@@ -95,7 +95,7 @@ def report(*, at_ms: int = NOW_MS - 400, messages: int = 1_000) -> FeedReport:
     quality = Quality(0.99, 12.0, 45.0, 0.001, 210, 96.5)
     collector = CollectorReport(
         EXCHANGES[0], EXCHANGES[0], "running", "", at_ms - 9_000, (BTC, ETH), (link,), {"trades": messages, "depth": 40},
-        {"gaps": 1, "refused": 2, "published": 30}, quality,
+        {"gaps": 1, "refused": 2}, quality,
     )  # fmt: skip
     budget = BudgetReport(EXCHANGES[0], "futures", 120, 2_400, 60, at_ms + 60_000, 2)
     return FeedReport(
@@ -109,5 +109,5 @@ def report(*, at_ms: int = NOW_MS - 400, messages: int = 1_000) -> FeedReport:
             CheckReport("wide", "mark", 5, at_ms, "x"),
         ),
         books=(BookReport(EXCHANGES[0], BTC, "ok", 1_000, 990, at_ms, 1),),
-        store=StoreReport(3, {"klines": 150, "trade_flow": 900}, 0, None),
+        store=StoreReport(3, {"klines": 150, "trade_flow": 900}, 0, None, told={"ok": 30, "trouble": 4}),
     )
