@@ -12,6 +12,7 @@ from app.domain.market.values import Candle, Trade
 
 FlowStatus = Literal["ok", "gap", "repaired"]
 CVD_WINDOW_MS = 4 * 60 * MINUTE_MS  # domain.md B4.1, CVD_WINDOW_MS
+ROUNDING = 1e-6  # a minute's volume summed trade by trade may differ so much from its candle's
 STALE_MS = 3 * MINUTE_MS  # the running minute and one that is being repaired may be missing, no more
 
 
@@ -76,6 +77,8 @@ class FlowBucket:
     last_id: int | None = None
     partial: bool = False
     """It was joined in its middle, or the connection was cut."""
+    contradicted: bool = False
+    """Its closed candle counts another volume."""
     holes: list[Hole] = field(default_factory=list)
     settled: bool = False
     """Its closed candle said all of it: what comes late is in there already."""
@@ -83,7 +86,12 @@ class FlowBucket:
     @property
     def gap(self) -> bool:
         """Whether trades of this minute are, or may be, missing."""
-        return self.partial or any(hole.open for hole in self.holes)
+        return self.partial or self.contradicted or any(hole.open for hole in self.holes)
+
+    @property
+    def volume(self) -> float:
+        """Of all its trades, in base coins."""
+        return self.buy_volume + self.sell_volume
 
     def add(self, trade: Trade) -> None:
         """Take one trade of this minute."""
@@ -136,7 +144,8 @@ class FlowKeeper:
 
     Hand it every trade and every closed candle, tell it when the connection was new, and take what ``changed`` to store it. Where
     ids are counted a hole is seen by them, and is healed when the missing trades come after all; elsewhere every cut leaves its
-    minutes marked, and a trade that comes twice is known by its id for a while.
+    minutes marked, and a trade that comes twice is known by its id for a while. Whatever the ids say, a minute that is over must
+    have the volume of its closed candle.
     """
 
     exchange: str
@@ -147,6 +156,8 @@ class FlowKeeper:
     lost: int = 0
     """Trades that are missing by their ids, as far as they have not come after all."""
     out_of_order: int = 0
+    contradicted: int = 0
+    """Minutes whose closed candle counts another volume than their trades."""
     _buckets: list[FlowBucket] = field(default_factory=list)
     _last_id: int | None = None
     _last_ms: int = 0
@@ -203,10 +214,28 @@ class FlowKeeper:
 
     def changed(self) -> list[Flow]:
         """The minutes that are not as they were when this was asked last, oldest first."""
+        self._compare()
         if not self._changed:
             return []
         changed, self._changed = self._changed, {}
         return [self._mended(changed[open_time]) for open_time in sorted(changed) if not changed[open_time].settled]
+
+    def _compare(self) -> None:
+        """Hold the minutes that are over against their candles. One is over when what came is younger: trades and candles may
+        come by two connections, and the last trades of a minute after its candle.
+        """
+        if not self._closed or not self._buckets:
+            return
+        newest_ms = max(self._buckets[-1].open_time, *self._closed)
+        for bucket in self._buckets:
+            candle = self._closed.get(bucket.open_time)
+            if candle is None or bucket.settled or bucket.partial or bucket.open_time >= newest_ms:
+                continue
+            apart = abs(candle.volume - bucket.volume) > ROUNDING * max(candle.volume, bucket.volume)
+            if apart is not bucket.contradicted:
+                bucket.contradicted = apart
+                self.contradicted += 1 if apart else -1
+                self._changed[bucket.open_time] = bucket
 
     def _mended(self, bucket: FlowBucket) -> Flow:
         flow, candle = bucket.frozen(), self._closed.get(bucket.open_time)
@@ -220,6 +249,7 @@ class FlowKeeper:
             self._closed[candle.time_ms] = candle
             if len(self._closed) > _KEPT:
                 del self._closed[min(self._closed)]
+            self._compare()
         bucket = next((each for each in self._buckets if each.open_time == candle.time_ms), None)
         if bucket is not None:
             untold = self._cut and bucket is self._buckets[-1]  # no trade has shown yet whether the cut lost any

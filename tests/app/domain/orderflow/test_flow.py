@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -314,6 +315,59 @@ def test_a_minute_of_which_nobody_knows_yet_whether_the_cut_lost_something_is_ta
 
     assert mended is not None
     assert (mended.status, mended.buy_volume) == ("repaired", 20)
+    assert [each.open_time - START_MS for each in made.changed()] == [MINUTE_MS]
+
+
+def plain(minute: int, volume: float) -> Candle:
+    """Of an exchange that does not say what takers bought."""
+    return msgspec.structs.replace(
+        closed(minute), volume=volume, taker_buy_volume=None, taker_buy_quote_volume=None, trades=None
+    )
+
+
+def test_a_minute_with_less_volume_than_its_candle_lost_trades_whatever_the_ids_say():
+    made = keeper(trade(7, 0.1, counted=False, quantity=2))
+    made.settle(plain(0, 5.0))
+    assert [each.status for each in made.changed()] == ["ok"]  # the last trades may still be on their way
+
+    made.add(trade(9, 1.1, counted=False))
+    assert [(each.open_time - START_MS, each.status) for each in made.changed()] == [(0, "gap"), (MINUTE_MS, "ok")]
+    assert made.contradicted == 1
+
+
+def test_a_minute_with_the_volume_of_its_candle_is_whole():
+    made = keeper(*(trade(number, 0.1 + number / 100, counted=False, quantity=0.1) for number in range(3)))
+    made.settle(plain(0, 0.3))
+    made.add(trade(9, 1.1, counted=False))
+
+    assert [each.status for each in made.changed()] == ["ok", "ok"]
+
+
+def test_a_late_trade_that_completes_the_volume_heals_its_minute():
+    made = keeper(trade(7, 0.1, counted=False, quantity=2), trade(9, 1.1, counted=False))
+    made.settle(plain(0, 5.0))
+    assert made.changed()[0].status == "gap"
+
+    made.add(trade(8, 0.9, counted=False, quantity=3))
+    assert [(each.status, each.buy_volume) for each in made.changed()] == [("ok", 5)]
+    assert made.contradicted == 0
+
+
+def test_the_next_closed_candle_says_too_that_a_minute_is_over():
+    made = keeper(trade(7, 0.1, counted=False))
+    made.settle(plain(0, 5.0))
+    made.changed()
+    made.settle(plain(1, 0.0))
+
+    assert [each.status for each in made.changed()] == ["gap"]
+
+
+def test_a_minute_that_its_candle_contradicts_is_taken_from_it_where_it_says_what_takers_bought():
+    made = keeper(trade(1, 0.1), trade(2, 1.1))
+    repaired_now = made.settle(closed())
+
+    assert repaired_now is not None
+    assert (repaired_now.status, repaired_now.buy_volume) == ("repaired", 20)
     assert [each.open_time - START_MS for each in made.changed()] == [MINUTE_MS]
 
 
