@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import math
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,8 @@ class Generic:
         self._watched: set[str] = set()
         self._contracts: dict[str, _Contract] = {}
         self._seen: dict[str, OrderedDict[Any, None]] = {}
+        self.torn: set[str] = set()
+        """Symbols whose newest trades began behind all that came before: what lies between may be lost."""
 
     def prepare(self, made: Any) -> None:
         """Teach the ccxt object to keep only the markets that are watched: all of them are tens of megabytes.
@@ -153,12 +155,13 @@ class Generic:
 
         def read(answer: Any, received_ms: int) -> list[Trade]:
             seen = self._seen.setdefault(symbol, OrderedDict())
+            rows = sorted(answer, key=lambda row: row["timestamp"])
+            keys = _keys(rows)
+            new = {key: row for key, row in zip(keys, rows, strict=True) if key not in seen}
+            if seen and new and seen.keys().isdisjoint(keys):
+                self.torn.add(symbol)
             trades = []
-            for row in sorted(answer, key=lambda row: row["timestamp"]):
-                key = row.get("id") or (row["timestamp"], row["price"], row["amount"], row["side"])
-                if key in seen:
-                    continue
-                seen[key] = None
+            for key, row in new.items():
                 price = _needed(row["price"], "price")
                 trades.append(
                     Trade(
@@ -167,6 +170,7 @@ class Generic:
                         side=_side(row["side"]), id=_id(key),
                     )
                 )  # fmt: skip
+            seen.update(dict.fromkeys(new))
             while len(seen) > REMEMBERED_TRADES:
                 seen.popitem(last=False)
             return trades
@@ -287,6 +291,17 @@ class Generic:
         quantity = self._base(symbol, amount, 1.0)
         time_ms = int(row.get("timestamp") or received_ms)
         return [OpenInterest(self.name, symbol, time_ms, received_ms, quantity=quantity, value=value)]
+
+
+def _keys(rows: Sequence[Any]) -> list[Any]:
+    """What tells trades apart. Without ids, equal ones of one moment are told apart by their number."""
+    equal: Counter[tuple[Any, ...]] = Counter()
+    keys: list[Any] = []
+    for row in rows:
+        said = (row["timestamp"], row["price"], row["amount"], row["side"])
+        equal[said] += 1
+        keys.append(row.get("id") or (*said, equal[said]))
+    return keys
 
 
 class _Contract:

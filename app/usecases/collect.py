@@ -276,6 +276,10 @@ class Collector:
             for symbol in names:
                 answer = await self._attempt(f"poll {channel}", partial(self._question, channel, symbol))
                 if answer:
+                    torn: set[str] = getattr(self.exchange, "torn", set())  # of those that see it by themselves
+                    if channel == "trades" and symbol in torn:
+                        torn.discard(symbol)
+                        self._pipeline.reconnected(self.exchange.name, (), (symbol,))
                     self._pipeline.take(answer, self._now_ms(), asked=channel == "depth")
                     self._quality.message(self._now_ms(), None, len(answer))
                 await asyncio.sleep(pause_s)
@@ -436,7 +440,7 @@ class Collector:
         counters = dict(self._pipeline.counters.get(self.exchange.name, {}))
         for (name, _), market in self._pipeline.markets.items():
             if name == self.exchange.name:
-                _add(counters, market.flow, ("duplicate", "late", "out_of_order", "lost"))
+                _add(counters, market.flow, ("duplicate", "late", "out_of_order", "lost", "contradicted"))
                 if market.keeper is not None:
                     _add(counters, market.keeper.counts, BOOK_COUNTS)
         states = [connection.state() for connection, _ in self._connections]

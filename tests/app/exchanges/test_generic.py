@@ -182,6 +182,39 @@ def test_a_trade_that_came_before_does_not_come_again():
     assert then[0].id == kraken().trades("BTC/USD").read(rows[2:], AT_MS)[0].id, "the same trade, the same number"
 
 
+def taken(number: int, at_ms: int = AT_MS, **other: Any) -> dict[str, Any]:
+    return {"id": str(number), "timestamp": at_ms, "price": 1.5, "amount": 2.0, "side": "buy", **other}
+
+
+def test_an_answer_that_does_not_reach_back_to_the_one_before_is_torn():
+    exchange = kraken()
+    read = exchange.trades("BTC/USD").read
+    read([taken(1), taken(2)], AT_MS)
+    read([taken(2), taken(3)], AT_MS)
+    assert exchange.torn == set()
+
+    assert len(read([taken(5), taken(6)], AT_MS)) == 2
+    assert exchange.torn == {"BTC/USD"}
+
+
+def test_two_equal_trades_of_one_moment_without_ids_are_two():
+    read = kraken().trades("BTC/USD").read
+    row = taken(0, id=None)
+
+    first = read([row, row], AT_MS)
+    assert len({trade.id for trade in first}) == 2
+    assert read([row], AT_MS) == []
+    assert len(read([row, row, row], AT_MS)) == 1
+
+
+def test_trades_of_an_answer_that_could_not_be_read_come_with_the_next():
+    read = kraken().trades("BTC/USD").read
+    with pytest.raises(CorruptData):
+        read([taken(1), taken(2, side=None)], AT_MS)
+
+    assert [trade.id for trade in read([taken(1), taken(2)], AT_MS)] == [1, 2]
+
+
 def test_a_trade_without_a_side_is_corrupt():
     row = {"timestamp": 2, "id": "17", "price": 10.0, "amount": 1.0, "side": None}
 

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from app.domain.market.book import BookKeeper
 from app.errors import InvalidInput
 from app.exchanges.exchange import Exchange, RestCall, Session, Wanted
+from app.usecases.ingest import Pipeline
 from tests.app.exchanges.demo.served import Served
 from tests.app.usecases.conftest import Start
 from tests.app.usecases.fed import BTC, Fed
@@ -191,3 +192,26 @@ def test_what_an_exchange_cannot_have_costs_only_itself(served: Served, sqlite_e
     fed.wait(lambda fed: "cannot be asked for" in note(fed))
     assert fed.report().collectors[0].symbols == (BTC,)
     assert len(fed.collectors) == 1
+
+
+class _Torn:
+    """An exchange of which trades are asked for, and whose first answer leaves a hole behind."""
+
+    polled = frozenset({"trades"})
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange, self.torn = exchange, {BTC}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+
+def test_trades_that_passed_between_two_answers_are_a_cut(
+    served: Served, sqlite_engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    cut: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(Pipeline, "reconnected", lambda _self, *what: cut.append(what))
+    fed = start(served, sqlite_engine, venues=("okx",), books=0, bend=_Torn)
+
+    fed.wait(lambda _fed: ("demo-okx", (), (BTC,)) in cut)
+    assert fed.collectors[-1].exchange.torn == set()  # type: ignore[attr-defined]
