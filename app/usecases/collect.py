@@ -354,7 +354,7 @@ class Collector:
             await asyncio.sleep(pause_s)
             self._look_at_clock.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOCK_SOONEST_S if "skew" in self._trouble else CLOCK_EVERY_S):
+                async with asyncio.timeout(CLOCK_SOONEST_S if {"skew", "clock"} & self._trouble.keys() else CLOCK_EVERY_S):
                     await self._look_at_clock.wait()
 
     async def _compare_clocks(self) -> None:
