@@ -141,6 +141,19 @@ def test_a_ban_is_obeyed_also_by_the_next_process_and_streams_go_on(
     assert (during, inside_ban(fed)) == (0, 0)
 
 
+def test_after_a_ban_the_collector_runs_again_by_itself(
+    served: Served, sqlite_engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("app.usecases.collect.CLOCK_SOONEST_S", 0.2)
+    fed = start(served, sqlite_engine, books=0)
+    fed.wait(lambda fed: fed.states().get(NAME) == "running")
+    served.fault("429", venue="binance", for_s=1)
+    ask_soon(fed)
+    fed.wait(lambda fed: "clock" in note(fed) or "history" in note(fed))
+
+    fed.wait(lambda fed: fed.states() == {NAME: "running"})
+
+
 def ask_soon(fed: Fed) -> None:
     """Have the running collector ask something."""
     fed.look(lambda fed: fed.collectors[-1]._look_at_clock.set())
