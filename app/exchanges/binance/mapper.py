@@ -245,7 +245,7 @@ def mark(message: bytes, exchange: str, symbol: str, received_ms: int) -> Mark:
         said.time_ms,
         received_ms,
         mark_price=said.mark_price,
-        index_price=said.index_price,
+        index_price=said.index_price or None,  # 0 where the index is not known
         funding_rate=said.funding_rate,
         next_funding_ms=said.next_funding_ms,
     )

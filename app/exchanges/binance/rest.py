@@ -349,7 +349,7 @@ def _mark(exchange: str, symbol: str, native: str) -> RestCall:
                 said.time_ms,
                 received_ms,
                 mark_price=said.mark_price,
-                index_price=said.index_price,
+                index_price=said.index_price or None,
                 funding_rate=said.funding_rate,
                 next_funding_ms=said.next_funding_ms,
             )

@@ -1,5 +1,6 @@
 """Binance's streams: which connections are needed for what is wanted, and what each of them says."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -87,6 +88,8 @@ class BinanceSession:
     keep_alive: KeepAlive | None = None  # Binance pings, and the WebSocket library answers
 
     def __init__(self, exchange: str, address: str, streams: Sequence[Stream]) -> None:
+        self.speed = 1.0  # nothing is waited for
+        self.counters: Counter[str] = Counter()
         self._exchange = exchange
         self._names = [stream.name for stream in streams]
         self._readers = {stream.name.encode(): (stream.read, stream.wanted.symbol) for stream in streams}

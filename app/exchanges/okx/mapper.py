@@ -5,6 +5,7 @@ Perpetuals are counted in contracts of ``ctVal`` x ``ctMult`` base coins; what i
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite, nan
 from typing import Any, Literal
 
 import msgspec
@@ -520,9 +521,12 @@ def number_or_none(text: str) -> float | None:
 
 def _required(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise CorruptData(f"OKX wrote {text[:40]!r} for a number.") from None
+        number = nan
+    if not isfinite(number):  # "NaN" and "inf" read as floats too
+        raise CorruptData(f"OKX wrote {text[:40]!r} for a number.")
+    return number
 
 
 def _times(text: str, factor: float) -> float | None:

@@ -91,6 +91,13 @@ def test_the_top_of_a_futures_book_has_its_own_time_and_spots_has_ours():
     assert hear(SPOT, "top", wire.spot_top()) == BookTop("binance", SPOT, NOW, NOW, **best)
 
 
+def test_an_index_that_is_not_known_costs_no_mark_price():
+    mark = hear(PERPETUAL, "mark", wire.mark_price(i="0.00000000"))
+
+    assert isinstance(mark, Mark)
+    assert (mark.mark_price, mark.index_price) == (100.1, None)
+
+
 def test_the_mark_brings_the_funding_of_the_interval():
     assert hear(PERPETUAL, "mark", wire.mark_price()) == Mark(
         "binance",

@@ -259,7 +259,15 @@ def test_a_subscription_to_what_does_not_exist_costs_only_itself():
             '{"event":"error","code":"60018","msg":"channel:trades,instId:BTC-USDT-SWAP doesn\'t exist."}', NOW_MS
         )
 
-    assert stream.counters["refused"] == 1
+    assert stream.counters["refused_subscriptions"] == 1
+
+
+@pytest.mark.parametrize("written", ["NaN", "inf", "-Infinity", "x"])
+def test_a_number_that_is_none_is_corrupt(written: str):
+    row = {"instId": "BTC-USDT-SWAP", "last": "1", "ts": "1", "high24h": written}
+
+    with pytest.raises(CorruptData, match="for a number"):
+        session("ticker").receive(push("tickers", row), NOW_MS)
 
 
 def test_a_message_in_another_order_or_in_bytes_is_read_as_well():
@@ -311,6 +319,21 @@ def test_a_book_that_does_not_come_is_asked_for_again():
     stream.ask_snapshot(PERPETUAL)
 
     assert [json.loads(text)["op"] for text in stream.to_send()] == ["unsubscribe", "subscribe"]
+
+
+def test_how_long_a_book_is_waited_for_is_our_time():
+    stream = session("depth")
+    stream.speed = 60.0
+    stream.receive("pong", NOW_MS)
+    stream.ask_snapshot(PERPETUAL)
+    stream.to_send()
+    stream.receive("pong", NOW_MS + 299_999)
+    stream.ask_snapshot(PERPETUAL)
+    assert stream.to_send() == []
+
+    stream.receive("pong", NOW_MS + 300_000)
+    stream.ask_snapshot(PERPETUAL)
+    assert len(stream.to_send()) == 2
 
 
 def test_asking_too_often_is_left_to_rest():
