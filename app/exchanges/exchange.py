@@ -5,6 +5,7 @@ It decides; ``connection`` and ``rest`` do the network.
 A session is one stream connection without its socket, so the same object serves live streams, replay and tests.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -44,6 +45,10 @@ class Session(Protocol):
     """A connection that says nothing for so long is dead."""
     keep_alive: KeepAlive | None
     wanted: Sequence[Wanted]
+    speed: float
+    """How fast the time of ``receive`` runs: 1 unless whoever runs it says otherwise. Answers are waited for by our time."""
+    counters: Counter[str]
+    """What went wrong and was met by itself, by its name; empty where nothing is counted."""
 
     def opening(self) -> list[str]:
         """What to send right after connecting (again): it also forgets the state of the connection before."""

@@ -109,10 +109,10 @@ class Collector:
         self._asking: set[str] = set()
         self._look_at_history = asyncio.Event()
         self._look_at_clock = asyncio.Event()
-        self._quality = QualityWindow()
+        self._quality = QualityWindow(speed=speed)
         self._errors_seen = 0
         self._since_ms = now_ms()
-        self._note = "starting"
+        self._history_stands = False
         self._trouble: dict[str, str] = {}
         self._skew_ms: int | None = None
 
@@ -131,10 +131,12 @@ class Collector:
                 spawn(self._every(1.0, "pairs", self._find_pairs))
                 spawn(self._fill_history(history))
                 spawn(self._every(FUNDING_EVERY_S, "funding", self._ask_for_funding))
-                await self._recall_open_interest()
                 for channel, every_s in POLL_EVERY_S.items():
-                    if channel in self.exchange.polled:
+                    if channel in self.exchange.polled and channel != "open_interest":
                         spawn(self._poll(channel, every_s))
+                await self._recall_open_interest()  # before its first poll: a change is against what was there before
+                if "open_interest" in self.exchange.polled:
+                    spawn(self._poll("open_interest", POLL_EVERY_S["open_interest"]))
                 await asyncio.Event().wait()
         finally:
             for symbol in self._watch.symbols:
@@ -212,6 +214,7 @@ class Collector:
         books, trades = (
             [one.symbol for one in session.wanted if one.channel == channel] for channel in ("depth", "trades")
         )
+        session.speed = self._speed
 
         def changed(_open: bool) -> None:
             self._pipeline.reconnected(self.exchange.name, books, trades)
@@ -305,6 +308,7 @@ class Collector:
             try:
                 came = await history.fill(self._pair_ids)
                 self._tell_trouble("history", history.trouble)
+                self._history_stands = True
                 if came:
                     _log.info("%s: %d candles were missing and came", self.exchange.name, came)
             except FlotillaError as error:
@@ -354,7 +358,9 @@ class Collector:
             await asyncio.sleep(pause_s)
             self._look_at_clock.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOCK_SOONEST_S if {"skew", "clock"} & self._trouble.keys() else CLOCK_EVERY_S):
+                async with asyncio.timeout(
+                    CLOCK_SOONEST_S if {"skew", "clock"} & self._trouble.keys() else CLOCK_EVERY_S
+                ):
                     await self._look_at_clock.wait()
 
     async def _compare_clocks(self) -> None:
@@ -409,7 +415,7 @@ class Collector:
     def minute_is_over(self) -> None:
         """Count what the last minute should have brought: one closed candle of each symbol."""
         now_ms = self._now_ms()
-        minute = open_of(now_ms - CLOSING_MS, STREAMED) - MINUTE_MS
+        minute = open_of(now_ms - round(CLOSING_MS * self._speed), STREAMED) - MINUTE_MS
         markets = [self._pipeline.markets.get((self.exchange.name, symbol)) for symbol in self._watch.symbols]
         came = sum(1 for market in markets if market is not None and market.closed_ms >= minute)
         if minute > self._since_ms:
@@ -420,19 +426,23 @@ class Collector:
     def state(self) -> tuple[str, str]:
         """What it is doing, in a word and in a sentence."""
         now_ms = self._now_ms()
+        late = now_ms - self._since_ms > SILENT_MS * self._speed
         if not self._watch.symbols:
-            return "starting", "; ".join(self._trouble.values()) or "asking what the exchange trades"
+            word = "failing" if late and self._trouble else "starting"
+            return word, "; ".join(self._trouble.values()) or "asking what the exchange trades"
         states = [connection.state() for connection, _ in self._connections]
         waiting = [state for state in states if state.state != "open"]
         told = [*dict.fromkeys(state.note for state in waiting if state.note), *self._trouble.values()]
         newest_ms = self._quality.newest_ms
         silent = newest_ms is None or now_ms - newest_ms > SILENT_MS * self._speed
-        if silent and now_ms - self._since_ms > SILENT_MS * self._speed:
+        if silent and late:
             return "failing", "; ".join(["nothing comes", *told])
         if waiting or told:
             kept = [f"{len(waiting)} of {len(states)} connections are not open"] if waiting else []
             return "degraded", "; ".join([*kept, *told])
-        return ("starting", "waiting for the first message") if silent else ("running", "")
+        if silent:
+            return "starting", "waiting for the first message"
+        return "running", "" if self._history_stands else "its history is being filled"
 
     def report(self) -> CollectorReport:
         """How it is, for the feed's report."""
@@ -443,6 +453,9 @@ class Collector:
                 _add(counters, market.flow, ("duplicate", "late", "out_of_order", "lost", "contradicted"))
                 if market.keeper is not None:
                     _add(counters, market.keeper.counts, BOOK_COUNTS)
+        for connection, _ in self._connections:
+            for what, count in connection.session.counters.items():
+                counters[what] = counters.get(what, 0) + count
         states = [connection.state() for connection, _ in self._connections]
         counters["unreadable"] = counters.get("unreadable", 0) + sum(each.unreadable for each in states)
         errors = counters.get("refused", 0) + counters["unreadable"]

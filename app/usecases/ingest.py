@@ -187,10 +187,10 @@ class Pipeline:
     def _context(self, exchange: str, *, asked: bool) -> Context:
         """What the checks compare with. What was asked for may be history, and is compared with nothing else."""
         if asked:
-            return Context(self.now_ms)
+            return Context(self.now_ms, speed=self._speed)
         context = self._contexts.get(exchange)
         if context is None:
-            context = self._contexts[exchange] = Context()
+            context = self._contexts[exchange] = Context(speed=self._speed)
         context.now_ms = self.now_ms
         return context
 
@@ -328,7 +328,7 @@ class Pipeline:
         found = {
             (each.symbol, each.kind, each.severity, each.exchanges): each
             for compared in tops.values()
-            for each in disagreements(compared)
+            for each in disagreements(compared, speed=self._speed)
         }
         for key in found.keys() - self._disagreeing:
             each = found[key]

@@ -93,6 +93,13 @@ class Context:
 
     now_ms: int = 0
     symbols: dict[str, Known] = field(default_factory=dict)
+    speed: float = 1.0
+    """How fast the market's time runs: a delay of ours is so much more of its time."""
+    behind_ms: float = field(init=False)
+    future_ms: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.behind_ms, self.future_ms = BEHIND_MS * self.speed, FUTURE_MS * self.speed
 
     def of(self, symbol: str) -> Known:
         """What is known of a symbol."""
@@ -117,13 +124,13 @@ class Cleaned(msgspec.Struct, frozen=True, gc=False):
     marks: tuple[Finding, ...] = ()
 
 
-Find = Callable[[Any, Known, int], str | None]
+Find = Callable[[Any, Known, Context], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One thing that can be wrong with some kinds of values. ``find`` takes the value, what is known of its symbol and the
-    market's time, and says what is wrong.
+    context, and says what is wrong.
     """
 
     name: str
@@ -167,56 +174,66 @@ def _quantities(value: Any) -> list[tuple[str, float | None]]:
         case OpenInterest():
             return [("open interest", value.quantity), ("value of the open interest", value.value)]
         case Ticker():
-            return [("volume", value.volume), ("quote volume", value.quote_volume)]
+            sizes = [("bid quantity", value.bid_quantity), ("ask quantity", value.ask_quantity)]
+            return [("volume", value.volume), ("quote volume", value.quote_volume), *sizes]
         case Depth():
             return [("quantity of a level", quantity) for side in (value.bids, value.asks) for _, quantity in side]
     return []
 
 
-def _price(value: Value, _known: Known, _now_ms: int) -> str | None:
+def _price(value: Value, _known: Known, _at: Context) -> str | None:
     for name, price in _prices(value):
         if price is not None and not 0.0 < price < inf:
             return f"The {name} is {price}."
     return None
 
 
-def _quantity(value: Value, _known: Known, _now_ms: int) -> str | None:
+def _quantity(value: Value, _known: Known, _at: Context) -> str | None:
     for name, quantity in _quantities(value):
         if quantity is not None and not 0.0 <= quantity < inf:
             return f"The {name} is {quantity}."
     return None
 
 
-def _nothing_traded(value: Trade, _known: Known, _now_ms: int) -> str | None:
+def _nothing_traded(value: Trade, _known: Known, _at: Context) -> str | None:
     return "A trade of nothing." if value.quantity == 0 else None
 
 
-def _future(value: Value, _known: Known, now_ms: int) -> str | None:
-    ahead_ms = value.time_ms - now_ms
-    return f"Its time is {ahead_ms / 1000:.0f} s ahead." if ahead_ms > FUTURE_MS else None
+def _day(value: Ticker, _known: Known, _at: Context) -> str | None:
+    """0 passes: there is no bid at times, and no low of what was not traded."""
+    for name in ("open", "high", "low", "bid", "ask", "change", "change_percent"):
+        number, least = getattr(value, name), -inf if name.startswith("change") else 0.0
+        if number is not None and not (least <= number < inf and number != -inf):
+            return f"Its {name} is {number}."
+    return None
 
 
-def _past(value: Value, _known: Known, now_ms: int) -> str | None:
-    behind_ms = now_ms - value.time_ms
+def _future(value: Value, _known: Known, at: Context) -> str | None:
+    ahead_ms = value.time_ms - at.now_ms
+    return f"Its time is {ahead_ms / 1000:.0f} s ahead." if ahead_ms > at.future_ms else None
+
+
+def _past(value: Value, _known: Known, at: Context) -> str | None:
+    behind_ms = at.now_ms - value.time_ms
     return f"Its time is {behind_ms / 3_600_000:.0f} h ago." if behind_ms > PAST_MS else None
 
 
-def _candle_shape(value: Candle, _known: Known, _now_ms: int) -> str | None:
+def _candle_shape(value: Candle, _known: Known, _at: Context) -> str | None:
     if value.low <= value.open <= value.high and value.low <= value.close <= value.high:
         return None
     return f"It opens at {value.open} and closes at {value.close}, outside of {value.low} to {value.high}."
 
 
-def _candle_place(value: Candle, _known: Known, now_ms: int) -> str | None:
+def _candle_place(value: Candle, _known: Known, at: Context) -> str | None:
     length = length_ms(value.timeframe)
     if value.time_ms % length:
         return f"A candle of {value.timeframe} cannot open at {value.time_ms}."
-    if value.closed and value.time_ms + length > now_ms + FUTURE_MS:
+    if value.closed and value.time_ms + length > at.now_ms + at.future_ms:
         return "It is called closed and is not over."
     return None
 
 
-def _taker_share(value: Candle, _known: Known, _now_ms: int) -> str | None:
+def _taker_share(value: Candle, _known: Known, _at: Context) -> str | None:
     bought = value.taker_buy_volume
     if bought is not None and bought > value.volume * (1 + ROUNDING):
         return f"Takers bought {bought} of {value.volume}."
@@ -226,7 +243,7 @@ def _taker_share(value: Candle, _known: Known, _now_ms: int) -> str | None:
     return None
 
 
-def _crossed(value: BookTop | Depth, _known: Known, _now_ms: int) -> str | None:
+def _crossed(value: BookTop | Depth, _known: Known, _at: Context) -> str | None:
     if isinstance(value, Depth):
         if not value.snapshot:
             return None
@@ -239,7 +256,7 @@ def _crossed(value: BookTop | Depth, _known: Known, _now_ms: int) -> str | None:
     return f"Bid {bid} is not below ask {ask}, and nobody trades." if bid >= ask else None
 
 
-def _funding(value: Mark | Funding, _known: Known, _now_ms: int) -> str | None:
+def _funding(value: Mark | Funding, _known: Known, _at: Context) -> str | None:
     rate = value.rate if isinstance(value, Funding) else value.funding_rate
     return f"The funding rate is {rate}." if rate is not None and not -MOST_FUNDING <= rate <= MOST_FUNDING else None
 
@@ -247,26 +264,26 @@ def _funding(value: Mark | Funding, _known: Known, _now_ms: int) -> str | None:
 # --- what is marked ----------------------------------------------------------------------------------------------------------
 
 
-def _jump(value: Trade, known: Known, _now_ms: int) -> str | None:
+def _jump(value: Trade, known: Known, _at: Context) -> str | None:
     last = known.price
     if last is None or 1 - JUMP <= value.price / last <= 1 + JUMP:
         return None
     return f"The price went from {last} to {value.price} in one trade."
 
 
-def _big_trade(value: Trade, known: Known, _now_ms: int) -> str | None:
+def _big_trade(value: Trade, known: Known, _at: Context) -> str | None:
     unit = known.unit
     if unit is None or value.price * value.quantity <= VOLUME_ANOMALY * unit:
         return None
     return f"A trade worth {value.price * value.quantity:.0f}, where half of them are below {unit:.0f}."
 
 
-def _behind(value: Value, _known: Known, now_ms: int) -> str | None:
-    behind_ms = now_ms - value.time_ms
-    return f"It is {behind_ms / 1000:.0f} s old." if behind_ms > BEHIND_MS else None
+def _behind(value: Value, _known: Known, at: Context) -> str | None:
+    behind_ms = at.now_ms - value.time_ms
+    return f"It is {behind_ms / 1000:.0f} s old." if behind_ms > at.behind_ms else None
 
 
-def _order(value: Trade | BookTop | Depth, known: Known, _now_ms: int) -> str | None:
+def _order(value: Trade | BookTop | Depth, known: Known, _at: Context) -> str | None:
     last_ms = {Trade: known.trade_ms, BookTop: known.top_ms, Depth: known.depth_ms}[type(value)]
     return f"It is {last_ms - value.time_ms} ms older than the one before." if value.time_ms < last_ms else None
 
@@ -277,22 +294,22 @@ def _spread(value: BookTop | BookSummary) -> float:
     return (value.ask - value.bid) / (value.ask + value.bid) * 200
 
 
-def _price_gap(value: BookTop | BookSummary, _known: Known, _now_ms: int) -> str | None:
+def _price_gap(value: BookTop | BookSummary, _known: Known, _at: Context) -> str | None:
     spread = _spread(value)
     return f"The spread is {spread:.2f} % of the mid." if PRICE_GAP_PERCENT < spread <= 2 * PRICE_GAP_PERCENT else None
 
 
-def _critical_gap(value: BookTop | BookSummary, _known: Known, _now_ms: int) -> str | None:
+def _critical_gap(value: BookTop | BookSummary, _known: Known, _at: Context) -> str | None:
     spread = _spread(value)
     return f"The spread is {spread:.2f} % of the mid." if spread > 2 * PRICE_GAP_PERCENT else None
 
 
-def _wide(value: BookTop | BookSummary, _known: Known, _now_ms: int) -> str | None:
+def _wide(value: BookTop | BookSummary, _known: Known, _at: Context) -> str | None:
     spread = _spread(value)
     return f"The spread is {spread:.2f} % of the mid." if spread > ABNORMAL_SPREAD_PERCENT else None
 
 
-def _thin(value: BookSummary, known: Known, _now_ms: int) -> str | None:
+def _thin(value: BookSummary, known: Known, _at: Context) -> str | None:
     unit = known.unit
     if unit is None:
         return None
@@ -302,7 +319,7 @@ def _thin(value: BookSummary, known: Known, _now_ms: int) -> str | None:
     return None
 
 
-def _candle_gap(value: Candle, known: Known, _now_ms: int) -> str | None:
+def _candle_gap(value: Candle, known: Known, _at: Context) -> str | None:
     last_ms = known.candles_ms.get(value.timeframe)
     if not value.closed or last_ms is None:
         return None
@@ -319,6 +336,9 @@ _TOPS = (BookTop, BookSummary)
 CHECKS = (
     Check("price", "refuse", _PRICED, _price, "A price is a finite number above 0."),
     Check("quantity", "refuse", _COUNTED, _quantity, "A quantity is a finite number, and never negative."),
+    Check(
+        "day", "refuse", (Ticker,), _day, "What is told of a day are finite numbers, and its prices are not negative."
+    ),
     Check("empty-trade", "refuse", (Trade,), _nothing_traded, "Somebody trades something."),
     Check("future", "refuse", _ALL, _future, "Nothing is known a minute before it happens: a clock is off."),
     Check("past", "refuse", _LIVE, _past, "What is live is not a day old: a clock is off, or its unit is."),
@@ -349,26 +369,26 @@ _BY_TYPE = {kind: tuple(check for check in CHECKS if kind in check.of) for kind 
 # --- the quick tests: True only where no check of the table has anything to say ----------------------------------------------
 
 
-def _trade_is_fine(value: Trade, known: Known, now_ms: int) -> bool:
+def _trade_is_fine(value: Trade, known: Known, at: Context) -> bool:
     price, quantity, time_ms, last = value.price, value.quantity, value.time_ms, known.price
     if last is None or not (0.0 < price < inf and 0.0 < quantity < inf):
         return False
     return (
         known.trade_ms <= time_ms
-        and now_ms - BEHIND_MS <= time_ms <= now_ms + FUTURE_MS
+        and at.now_ms - at.behind_ms <= time_ms <= at.now_ms + at.future_ms
         and 1 - JUMP <= price / last <= 1 + JUMP
         and (price * quantity <= VOLUME_ANOMALY * known.median_quote or known.trades < ENOUGH_TRADES)
     )
 
 
-def _top_is_fine(value: BookTop, known: Known, now_ms: int) -> bool:
+def _top_is_fine(value: BookTop, known: Known, at: Context) -> bool:
     bid, ask, time_ms = value.bid, value.ask, value.time_ms
     return (
         0.0 < bid < ask < inf
         and 0.0 <= value.bid_quantity < inf
         and 0.0 <= value.ask_quantity < inf
         and known.top_ms <= time_ms
-        and now_ms - BEHIND_MS <= time_ms <= now_ms + FUTURE_MS
+        and at.now_ms - at.behind_ms <= time_ms <= at.now_ms + at.future_ms
         and (ask - bid) / (ask + bid) * 200 <= PRICE_GAP_PERCENT
     )
 
@@ -380,16 +400,16 @@ def _levels_are_fine(levels: list[Level]) -> bool:
     return True
 
 
-def _depth_is_fine(value: Depth, known: Known, now_ms: int) -> bool:
+def _depth_is_fine(value: Depth, known: Known, at: Context) -> bool:
     time_ms, bids, asks = value.time_ms, value.bids, value.asks
-    if not (known.depth_ms <= time_ms and now_ms - BEHIND_MS <= time_ms <= now_ms + FUTURE_MS):
+    if not (known.depth_ms <= time_ms and at.now_ms - at.behind_ms <= time_ms <= at.now_ms + at.future_ms):
         return False
     if not (_levels_are_fine(bids) and _levels_are_fine(asks)):
         return False
     return not (value.snapshot and bids and asks) or max(bids)[0] < min(asks)[0]
 
 
-def _candle_is_fine(value: Candle, known: Known, now_ms: int) -> bool:
+def _candle_is_fine(value: Candle, known: Known, at: Context) -> bool:
     low, high = value.low, value.high
     # Closed ones are few: the table looks at each. No min() or max() here: they let NaN pass, by its place.
     if value.closed or not (low <= value.open <= high and low <= value.close <= high):
@@ -398,19 +418,19 @@ def _candle_is_fine(value: Candle, known: Known, now_ms: int) -> bool:
         low > 0.0
         and high < inf
         and 0.0 <= value.volume < inf
-        and value.time_ms <= now_ms + FUTURE_MS
+        and value.time_ms <= at.now_ms + at.future_ms
         and value.time_ms % length_ms(value.timeframe) == 0
-        and _quantity(value, known, now_ms) is None
-        and _taker_share(value, known, now_ms) is None
+        and _quantity(value, known, at) is None
+        and _taker_share(value, known, at) is None
     )
 
 
-def _never(_value: Any, _known: Known, _now_ms: int) -> bool:
+def _never(_value: Any, _known: Known, _at: Context) -> bool:
     """Values that come once a second or less: the table looks at each."""
     return False
 
 
-_QUICK: dict[type, Callable[[Any, Known, int], bool]] = {
+_QUICK: dict[type, Callable[[Any, Known, Context], bool]] = {
     Trade: _trade_is_fine,
     BookTop: _top_is_fine,
     Depth: _depth_is_fine,
@@ -424,8 +444,8 @@ def clean(value: Event | BookSummary, context: Context) -> Cleaned:
     if known is None:
         known = context.of(value.symbol)
     marks: tuple[Finding, ...] = ()
-    if not _QUICK.get(type(value), _never)(value, known, context.now_ms):
-        refused, marks = examine(value, known, context.now_ms)
+    if not _QUICK.get(type(value), _never)(value, known, context):
+        refused, marks = examine(value, known, context)
         if refused is not None:
             return Cleaned(None, refused, marks)
     if isinstance(value, Trade):
@@ -439,11 +459,11 @@ def clean(value: Event | BookSummary, context: Context) -> Cleaned:
     return Cleaned(value, None, marks)
 
 
-def examine(value: Event | BookSummary, known: Known, now_ms: int) -> tuple[Finding | None, tuple[Finding, ...]]:
+def examine(value: Event | BookSummary, known: Known, at: Context) -> tuple[Finding | None, tuple[Finding, ...]]:
     """What the table says: the first reason to refuse, else every mark."""
     marks: list[Finding] = []
     for check in _BY_TYPE[type(value)]:
-        detail = check.find(value, known, now_ms)
+        detail = check.find(value, known, at)
         if detail is not None:
             if check.verdict == "refuse":
                 return Finding(check.name, detail), ()

@@ -31,10 +31,11 @@ class Disagreement(msgspec.Struct, frozen=True):
         return f"{first} and {second} differ by {by} in the {self.kind} of {self.symbol}."
 
 
-def disagreements(tops: Sequence[BookTop]) -> list[Disagreement]:
+def disagreements(tops: Sequence[BookTop], *, speed: float = 1.0) -> list[Disagreement]:
     """What the newest tops of one symbol, one an exchange, contradict each other in. The worst first.
 
     A top that is old is compared all the same: that its time differs is said beside, so that nobody takes it for arbitrage.
+    ``speed``: how fast market time runs.
     """
     found: list[Disagreement] = []
     for first, second in combinations(tops, 2):
@@ -45,7 +46,7 @@ def disagreements(tops: Sequence[BookTop]) -> list[Disagreement]:
         if severity:
             found.append(Disagreement(first.symbol, "price", severity, names, percent))
         apart_ms = abs(first.time_ms - second.time_ms)
-        severity = _severity(apart_ms, TIME_WARNING_MS, TIME_CRITICAL_MS)
+        severity = _severity(apart_ms, TIME_WARNING_MS * speed, TIME_CRITICAL_MS * speed)
         if severity:
             found.append(Disagreement(first.symbol, "time", severity, names, float(apart_ms)))
     return sorted(found, key=lambda each: (each.severity != "CRITICAL", each.kind, -each.amount))

@@ -53,10 +53,12 @@ class _Minute:
 class QualityWindow:
     """Counts of the last minutes, a fixed 1 kB each whatever comes. Tell it what happens; ask it how good that was."""
 
-    __slots__ = ("_kept", "_minutes", "newest_ms")
+    __slots__ = ("_kept", "_minutes", "_speed", "newest_ms")
 
-    def __init__(self, minutes: int = 10) -> None:
+    def __init__(self, minutes: int = 10, *, speed: float = 1.0) -> None:
+        """``now_ms`` is market time everywhere, which runs ``speed`` times as fast as ours. What is told is in our time."""
         self._kept = minutes
+        self._speed = speed
         self._minutes: deque[_Minute] = deque(maxlen=minutes)
         self.newest_ms: int | None = None
 
@@ -89,7 +91,7 @@ class QualityWindow:
         latencies = [sum(column) for column in zip(*(minute.latencies for minute in minutes), strict=True)]
         completeness = sum(minute.came for minute in minutes) / due if due else None
         error_share = min(1.0, errors / messages) if messages else (1.0 if errors else None)
-        freshness_ms = None if self.newest_ms is None else max(0, now_ms - self.newest_ms)
+        freshness_ms = None if self.newest_ms is None else max(0, round((now_ms - self.newest_ms) / self._speed))
         p50, p99 = _percentile(latencies, 0.5), _percentile(latencies, 0.99)
         return Quality(
             completeness=completeness,

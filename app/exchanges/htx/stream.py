@@ -8,6 +8,7 @@ of a candle twice a second; so when the next one begins, the one before is asked
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
@@ -134,9 +135,10 @@ class HtxSession:
     def __init__(self, url: str, wanted: Sequence[Wanted], markets: Mapping[str, Market]) -> None:
         self.url = url
         self.wanted = wanted
+        self.speed = 1.0
         self.counters: Counter[str] = Counter()
         """resubscribed, held_back (changes of a book that is asked for anew), late_candles, unconfirmed_candles (closed as they
-        were seen), lost_trades (of spot), refused (subscriptions to what does not exist)
+        were seen), lost_trades (of spot), refused_subscriptions (to what does not exist)
         """
         self._routes = {topic: _Route(one, markets[one.symbol]) for one in wanted for topic in topics_of(one)}
         self._markets = {mapper.code(market.symbol): market for market in markets.values()}
@@ -185,7 +187,7 @@ class HtxSession:
             question = _text({"req": topic, "id": topic})
             if question not in self._questions.waiting:
                 self._questions.waiting.append(question)
-        elif self._now_ms - self._asked.get(topic, -ANSWERED_WITHIN_MS) >= ANSWERED_WITHIN_MS:
+        elif self._now_ms - self._asked.get(topic, -inf) >= ANSWERED_WITHIN_MS * self.speed:
             self._asked[topic] = self._now_ms
             self.counters["resubscribed"] += 1
             self._subscriptions.waiting.extend(_subscription(verb, topic) for verb in ("unsub", "sub"))
@@ -251,7 +253,7 @@ class HtxSession:
 
     def _refusal(self, said: _Other) -> CorruptData | Unavailable:
         if said.err_code in NO_SUCH_THING and said.err_msg.startswith(NO_SUCH_WORDS):
-            self.counters["refused"] += 1
+            self.counters["refused_subscriptions"] += 1
             return CorruptData(f"HTX refused one subscription: {said.id or said.topic} {said.err_msg[:200]}")
         return Unavailable(f"HTX said {said.op or said.status}: {said.err_code} {said.err_msg[:200]}")
 
@@ -313,7 +315,7 @@ class HtxSession:
         found: list[Event] = []
         while self._ending:
             topic, (_, asked_ms) = next(iter(self._ending.items()))
-            if asked_ms is None or received_ms - asked_ms < CONFIRMED_WITHIN_MS:
+            if asked_ms is None or received_ms - asked_ms < CONFIRMED_WITHIN_MS * self.speed:
                 break
             found += self._as_seen(topic, received_ms)
         return found

@@ -8,6 +8,7 @@ import zlib
 from bisect import bisect_left, insort
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 
 import msgspec
 
@@ -126,9 +127,10 @@ class OkxSession:
     def __init__(self, url: str, wanted: Sequence[Wanted], markets: Mapping[str, Market]) -> None:
         self.url = url
         self.wanted = wanted
+        self.speed = 1.0
         self.counters: Counter[str] = Counter()
-        """checksums, checksum_failures, resubscribed, held_back (changes of a book that is asked for anew), lost_trades, refused
-        (subscriptions to what does not exist)
+        """checksums, checksum_failures, resubscribed, held_back (changes of a book that is asked for anew), lost_trades,
+        refused_subscriptions (to what does not exist)
         """
         self._markets = dict(markets)
         self._subscriptions = subscriptions_of(wanted)
@@ -193,7 +195,7 @@ class OkxSession:
     def _other(self, text: str, received_ms: int) -> list[Event]:
         said = _OTHER.decode(text)
         if said.event == "error" and said.code == NO_SUCH_THING:
-            self.counters["refused"] += 1
+            self.counters["refused_subscriptions"] += 1
             raise CorruptData(f"OKX refused one subscription: {said.msg[:200]}")
         if said.event == "error":
             raise Unavailable(f"OKX refused: {said.code} {said.msg[:200]}")
@@ -261,10 +263,10 @@ class OkxSession:
         return True
 
     def _resubscribe(self, inst_id: str) -> bool:
-        if self._now_ms - self._asked.get(inst_id, -ANSWERED_WITHIN_MS) < ANSWERED_WITHIN_MS:
+        if self._now_ms - self._asked.get(inst_id, -inf) < ANSWERED_WITHIN_MS * self.speed:
             return True
         spent = self._requests_ms
-        while spent and spent[0] <= self._now_ms - _HOUR_MS:
+        while spent and spent[0] <= self._now_ms - _HOUR_MS * self.speed:
             spent.popleft()
         if len(spent) + 2 > REQUESTS_AN_HOUR - KEPT_FOR_OPENING:
             return False

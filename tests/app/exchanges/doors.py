@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ class PlayedSession:
     silent_s: float = 30.0
     keep_alive: KeepAlive | None = None
     wanted: Sequence[Wanted] = ()
+    speed: float = 1.0
+    counters: Counter[str] = field(default_factory=Counter)
     subscribe: list[str] = field(default_factory=list)
     saying: list[str] = field(default_factory=list)
     openings: int = 0

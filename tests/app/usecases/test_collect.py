@@ -228,3 +228,12 @@ def test_trades_that_passed_between_two_answers_are_a_cut(
 
     fed.wait(lambda _fed: ("demo-okx", (), (BTC,)) in cut)
     assert fed.collectors[-1].exchange.torn == set()  # type: ignore[attr-defined]
+
+
+def test_what_a_session_met_by_itself_is_told(served: Served, sqlite_engine: Engine, start: Start):
+    fed = start(served, sqlite_engine, venues=("okx",), books=0)
+    fed.wait(lambda fed: fed.states().get("demo-okx") == "running")
+    for connection, _ in fed.collectors[-1]._connections:
+        connection.session.counters["held_back"] += 2
+
+    assert fed.report().collectors[0].counters["held_back"] == 2 * len(fed.collectors[-1]._connections)

@@ -87,6 +87,10 @@ REFUSED = [
     ("quantity", interest(quantity=-5.0)),
     ("quantity", interest(value=nan)),
     ("quantity", ticker(quote_volume=-5.0)),
+    ("quantity", ticker(bid_quantity=nan)),
+    *(("day", ticker(**{name: nan})) for name in ("open", "high", "low", "bid", "ask", "change", "change_percent")),
+    ("day", ticker(low=-1.0)),
+    ("day", ticker(change=-inf)),
     ("empty-trade", trade(quantity=0.0)),
     ("future", trade(time_ms=NOW_MS + FUTURE_MS + 1)),
     ("future", Funding(**WHO | {"time_ms": NOW_MS + FUTURE_MS + 1}, rate=0.0001)),
@@ -211,6 +215,19 @@ def test_a_missing_candle_is_marked():
     assert marked(candle(timeframe="5m", time_ms=NOW_MS - NOW_MS % 300_000 - 300_000), context) == []
 
 
+def test_how_old_or_young_a_message_may_be_is_our_time():
+    context = Context(NOW_MS, speed=60.0)
+
+    assert marked(trade(time_ms=NOW_MS - 59 * BEHIND_MS), context) == []
+    assert clean(trade(time_ms=NOW_MS + 59 * FUTURE_MS), context).refused is None
+    assert clean(trade(time_ms=NOW_MS + 61 * FUTURE_MS), context).refused is not None
+    assert "behind" in marked(trade(time_ms=NOW_MS - 61 * BEHIND_MS), context)
+
+
+def test_a_day_that_fell_and_a_side_without_orders_are_fine():
+    assert marked(ticker(change=-5.0, change_percent=-5.0, bid=0.0)) == []
+
+
 def test_what_was_refused_is_not_remembered():
     context = seen()
     clean(trade(price=-5.0), context)
@@ -266,7 +283,7 @@ messages = st.one_of(
 def test_the_quick_tests_let_nothing_pass_that_the_table_finds(stream: list[Event], trades: int):
     context = Context(NOW_MS, {WHO["symbol"]: Known(100.0, NOW_MS - 1, NOW_MS - 1, NOW_MS - 1, 0.04, trades)})
     for value in stream:
-        expected = cleaning.examine(value, context.of(value.symbol), NOW_MS)
+        expected = cleaning.examine(value, context.of(value.symbol), context)
         cleaned = clean(value, context)
 
         assert (cleaned.refused, cleaned.marks) == expected
@@ -296,7 +313,7 @@ FIELDS = [
 def test_one_bad_number_in_any_field_is_found_by_the_quick_test_too(value: Event, field: str, number: float):
     broken = msgspec.structs.replace(value, **{field: number})
     context = seen()
-    expected = cleaning.examine(broken, context.of(WHO["symbol"]), NOW_MS)
+    expected = cleaning.examine(broken, context.of(WHO["symbol"]), context)
     cleaned = clean(broken, context)
 
     assert (cleaned.refused, cleaned.marks) == expected
@@ -312,7 +329,7 @@ def test_one_bad_number_in_any_level_is_found_by_the_quick_test_too(which: str, 
     levels: list[Any] = [(99.0, 1.0), (98.0, 1.0), (97.0, 1.0)]
     levels[place] = (number, 1.0) if part == 0 else (99.0, number)
     broken, context = depth(**{which: levels}), seen()
-    expected = cleaning.examine(broken, context.of(WHO["symbol"]), NOW_MS)
+    expected = cleaning.examine(broken, context.of(WHO["symbol"]), context)
     cleaned = clean(broken, context)
 
     assert (cleaned.refused, cleaned.marks) == expected

@@ -27,6 +27,13 @@ def test_times_that_differ(later_ms: int, severity: str | None):
     assert [(each.kind, each.severity) for each in found] == ([("time", severity)] if severity else [])
 
 
+def test_times_of_a_market_that_runs_faster_may_be_further_apart():
+    tops = [top("binance", 1_000, 600_000), top("okx", 1_000)]
+
+    assert disagreements(tops, speed=60.0) == []
+    assert [each.severity for each in disagreements(tops, speed=59.0)] == ["WARNING"]
+
+
 def test_every_two_are_compared_and_the_worst_comes_first():
     found = disagreements([top("binance", 1_000), top("okx", 1_015), top("htx", 1_030, 15_000)])
 

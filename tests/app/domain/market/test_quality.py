@@ -115,6 +115,13 @@ def test_memory_is_bounded_whatever_comes():
     assert sum(sys.getsizeof(minute.latencies) for minute in window._minutes) < 4_000
 
 
+def test_freshness_is_our_time():
+    window = QualityWindow(speed=60.0)
+    window.message(NOW_MS)
+
+    assert window.quality(NOW_MS + 60 * 4_000).freshness_ms == 4_000
+
+
 def test_a_clock_that_was_set_back_counts_into_the_newest_minute():
     window = QualityWindow()
     window.message(NOW_MS)

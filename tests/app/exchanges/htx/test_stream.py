@@ -209,6 +209,17 @@ def test_a_candle_that_nobody_answers_for_is_closed_after_a_while():
     assert stream.counters["late_candles"] == 1
 
 
+def test_how_long_answers_are_waited_for_is_our_time():
+    stream, topic = session("candles"), "market.BTC-USDT.kline.1min"
+    stream.speed = 60.0
+    stream.receive(push(topic, kline(10)), NOW_MS)
+    stream.receive(push(topic, kline(11)), NOW_MS)
+    texts(stream)
+
+    assert stream.receive(said(ping=1), NOW_MS + 119_999) == []
+    assert len(stream.receive(said(ping=1), NOW_MS + 120_000)) == 2
+
+
 def test_a_candle_is_closed_at_the_latest_when_the_next_but_one_begins():
     stream, topic = session("candles"), "market.BTC-USDT.kline.1min"
     for minute in (10, 11):
@@ -459,7 +470,7 @@ def test_a_subscription_to_what_does_not_exist_costs_only_itself(message):
     with pytest.raises(CorruptData):
         stream.receive(said(**message), NOW_MS)
 
-    assert stream.counters["refused"] == 1
+    assert stream.counters["refused_subscriptions"] == 1
 
 
 def test_text_and_another_order_are_read_as_well():
