@@ -10,6 +10,8 @@ import msgspec
 
 from app.cache.market import CachedBook, CachedTicker, MarketCache
 from app.domain.market import symbols
+from app.domain.market.timeframes import MINUTE_MS
+from app.domain.orderflow.flow import CVD_WINDOW_MS
 from app.errors import InvalidInput, NotFound
 from app.host import feed_report
 from app.host.feed_report import FeedReport
@@ -44,6 +46,8 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
             }
             _, settled = reader.funding(name, symbol, 1)
             interest = reader.open_interest(name, symbol, "1m", 1)
+            change = reader.open_interest_change(name, symbol, market)
+            flow = reader.cvd(name, symbol, CVD_WINDOW_MS, market)
     except NotFound as error:
         raise InvalidInput(
             f"{name} has no {symbol} here.", cure="GET /api/v1/market/exchanges lists what is watched."
@@ -84,6 +88,14 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
             "quantity": interest[0].quantity if interest else None,
             "value": interest[0].value if interest else None,
             "change_percent": interest[0].change_percent if interest else None,
+            "change_15m_percent": change.value,
+            "change_15m_status": change.status,
+        },
+        "cvd": {
+            "status": flow.reading.status,
+            "age_ms": flow.age_ms,
+            "window_minutes": CVD_WINDOW_MS // MINUTE_MS,
+            "value": flow.reading.value,
         },
         "funding": {
             "rate": ticker.funding_rate if ticker else None,
@@ -118,8 +130,11 @@ def lines(seen: dict[str, Any]) -> list[str]:
         shown.append(f"candles {timeframe}  {_worth(found)}")
         shown += [_candle_line(candle) for candle in reversed(found["candles"])]
     interest, funding = seen["open_interest"], seen["funding"]
+    changes = f"change {_percent(interest['change_percent'])}, in 15 min {_percent(interest['change_15m_percent'])}"
+    cvd = seen["cvd"]
     shown += [
-        f"open interest  {_number(interest['quantity'])}  change {_percent(interest['change_percent'])}  {_worth(interest)}",
+        f"open interest  {_number(interest['quantity'])}  {changes} [{interest['change_15m_status']}]  {_worth(interest)}",
+        f"CVD {cvd['window_minutes'] // 60} h        {_number(cvd['value'])}  {_worth(cvd)}",
         _funding_line(funding),
         *_quality_lines(seen["quality"]),
     ]

@@ -10,7 +10,9 @@ from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
 from app.cache.market import CachedCandle, CachedTicker
 from app.domain.market import symbols, timeframes
 from app.domain.market.readings import Status
+from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Level
+from app.domain.orderflow.flow import CVD_WINDOW_MS
 from app.errors import InvalidInput, NotFound, Unavailable
 from app.host import feed_report
 from app.host.feed_report import FeedReport, FeedState, Seen
@@ -81,6 +83,15 @@ class OpenInterestAsked(Asks, frozen=True):
     symbol: Spelled
     timeframe: Annotated[str, Meta(max_length=10, description="1m or 1h.")] = "1m"
     limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] = 100
+    exchange: Named = None
+
+
+class CvdAsked(Asks, frozen=True):
+    """Whose taker flow, over which window, and how much of its series."""
+
+    symbol: Spelled
+    window_minutes: Annotated[int, Meta(ge=1, le=1440)] = CVD_WINDOW_MS // MINUTE_MS
+    limit: Annotated[int, Meta(ge=1, le=MOST_ROWS, description="Minutes of the series, the newest.")] = 240
     exchange: Named = None
 
 
@@ -189,7 +200,7 @@ class OpenInterestPoint(Answer, frozen=True):
 
 
 class OpenInterestView(Answer, frozen=True):
-    """The newest open interest with its change, and what was before, newest first."""
+    """The newest open interest with its changes, and what was before, newest first."""
 
     exchange: str
     symbol: str
@@ -198,8 +209,36 @@ class OpenInterestView(Answer, frozen=True):
     age_ms: Age
     quantity: Annotated[float | None, Meta(description="In the base coin.")]
     value: Annotated[float | None, Meta(description="In the quote coin.")]
-    change_percent: float | None
+    change_percent: Annotated[float | None, Meta(description="Since the value before.")]
+    change_15m_percent: Annotated[float | None, Meta(description="Over 15 minutes, whatever the timeframe.")]
+    change_15m_status: Annotated[Status, Meta(description="Only a change that is ok may be judged by.")]
     history: list[OpenInterestPoint]
+
+
+class CvdPoint(Answer, frozen=True):
+    """What takers did in one minute, in base coins. One that nobody knows is a gap; one without any trade has noughts."""
+
+    open_time: int
+    buy: float | None
+    sell: float | None
+    delta: float | None
+    cumulative: Annotated[float, Meta(description="Since the window's beginning, of what is known.")]
+    status: Status
+
+
+class CvdView(Answer, frozen=True):
+    """The cumulative volume delta: what takers bought less what they sold within the window, and its minutes, oldest first.
+
+    Only one that is ``ok`` may be judged by: ``warming`` is younger than its window, and in one with a ``gap`` trades were lost.
+    """
+
+    exchange: str
+    symbol: str
+    window_minutes: int
+    status: Status
+    age_ms: Age
+    value: Annotated[float | None, Meta(description="In the base coin.")]
+    series: list[CvdPoint]
 
 
 class BudgetView(Answer, frozen=True):
@@ -309,7 +348,7 @@ def funding(call: Call[FundingAsked]) -> Reply[FundingView]:
 
 
 def open_interest(call: Call[OpenInterestAsked]) -> Reply[OpenInterestView]:
-    """Read the newest open interest, its change, and what was before."""
+    """Read the newest open interest, its changes, and what was before."""
     asked = call.asks
     exchange, symbol = _place(call, asked.symbol, asked.exchange)
     timeframe = timeframes.parse(asked.timeframe)
@@ -319,6 +358,7 @@ def open_interest(call: Call[OpenInterestAsked]) -> Reply[OpenInterestView]:
         )
     rows = call.deps.market.open_interest(exchange, symbol, timeframe, asked.limit)
     time, newest = _time(call), rows[0] if rows else None
+    change = call.deps.market.open_interest_change(exchange, symbol, time)
     fresh_ms = max(OPEN_INTEREST_FRESH_MS, 2 * timeframes.length_ms(timeframe))
     at_ms = None if newest is None else newest.open_time
     return Reply(
@@ -331,6 +371,8 @@ def open_interest(call: Call[OpenInterestAsked]) -> Reply[OpenInterestView]:
             None if newest is None else newest.quantity,
             None if newest is None else newest.value,
             None if newest is None else newest.change_percent,
+            change.value,
+            change.status,
             [
                 OpenInterestPoint(
                     row.open_time,
@@ -340,6 +382,34 @@ def open_interest(call: Call[OpenInterestAsked]) -> Reply[OpenInterestView]:
                     "warming" if row.change_percent is None else "ok",
                 )
                 for row in rows
+            ],
+        )
+    )
+
+
+def cvd(call: Call[CvdAsked]) -> Reply[CvdView]:
+    """Read the cumulative volume delta, and its series minute by minute."""
+    asked = call.asks
+    exchange, symbol = _place(call, asked.symbol, asked.exchange)
+    found = call.deps.market.cvd(exchange, symbol, asked.window_minutes * MINUTE_MS, _time(call))
+    return Reply(
+        CvdView(
+            exchange,
+            symbol,
+            asked.window_minutes,
+            found.reading.status,
+            found.age_ms,
+            found.reading.value,
+            [
+                CvdPoint(
+                    one.open_time,
+                    one.buy,
+                    one.sell,
+                    None if one.buy is None or one.sell is None else one.buy - one.sell,
+                    one.cumulative,
+                    one.status,
+                )
+                for one in found.minutes[-asked.limit :]
             ],
         )
     )
@@ -407,7 +477,9 @@ _CANDLES = CandleViews("binance", _BTC, "1h", "ok", 60_000, [_CANDLE])
 _BOOK = BookView("binance", _BTC, "ok", 120, _MS, 43249.5, 43251.0, 0.0035, [(43249.5, 1.5)], [(43251.0, 0.7)])
 _FUNDING = FundingView("binance", _BTC, "ok", 900, 0.0001, _MS, 43250.1, [SettledFunding(_MS, 0.0001, 43200.0)])
 _POINT = OpenInterestPoint(_MS, 81_000.5, 3.5e9, 0.12, "ok")
-_INTEREST = OpenInterestView("binance", _BTC, "1m", "ok", 12_000, 81_000.5, 3.5e9, 0.12, [_POINT])
+_INTEREST = OpenInterestView("binance", _BTC, "1m", "ok", 12_000, 81_000.5, 3.5e9, 0.12, 1.4, "ok", [_POINT])
+_FLOW = CvdPoint(_MS, 41.2, 38.7, 2.5, -310.4, "ok")
+_CVD = CvdView("binance", _BTC, 240, "ok", 42_000, -310.4, [_FLOW])
 _BUDGET = BudgetView("rest", 120, 2400, 60, None, 0)
 _EXCHANGES = ExchangeViews("ok", 400, [ExchangeView("binance", "running", "", [_BTC], 3, 45.0, 120.0, [_BUDGET])])
 _RAISES = (InvalidInput, NotFound, Unavailable)
@@ -461,6 +533,17 @@ ROUTES = (
         OpenInterestView,
         raises=_RAISES,
         example=_INTEREST,
+    ),
+    Route(
+        "GET",
+        "/api/v1/market/cvd",
+        cvd,
+        "market",
+        "Cumulative volume delta, and its series",
+        CvdAsked,
+        CvdView,
+        raises=_RAISES,
+        example=_CVD,
     ),
     Route(
         "GET",

@@ -4,18 +4,22 @@ Ages are by the market's time. A demo's may run many times as fast as ours, and 
 there; so what counts as fresh grows with its speed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from sqlalchemy import Connection, Engine
 
 from app.cache.market import MOST_CANDLES, CachedBook, CachedCandle, CachedTicker, MarketCache
-from app.domain.market.readings import STATUSES, Status
-from app.domain.market.timeframes import last_closed, length_ms
-from app.storage import depths, funding, klines, open_interest, pairs, tickers
+from app.domain.market.readings import STATUSES, WARMING, Reading, Status
+from app.domain.market.timeframes import MINUTE_MS, last_closed, length_ms, open_of
+from app.domain.orderflow.flow import STALE_MS, Flow, cvd
+from app.domain.orderflow.open_interest import STALE_MS as INTEREST_STALE_MS
+from app.domain.orderflow.open_interest import OpenInterestState, change_percent
+from app.storage import depths, flow, funding, klines, open_interest, pairs, tickers
 from app.storage.database import reading
 from app.storage.depths import DepthRow
+from app.storage.flow import CvdInput
 from app.storage.funding import FundingRow
 from app.storage.klines import Kline
 from app.storage.open_interest import OpenInterestRow
@@ -27,6 +31,9 @@ BOOK_FRESH_MS = 5_000
 OPEN_INTEREST_FRESH_MS = 180_000
 CLOSE_GRACE_MS = 15_000  # until a candle that is over has come from the exchange and is written
 MOST_ROWS = 1_000
+INTEREST_WINDOW_MIN = 15  # domain.md A5
+_FLOW_FRESH_MS = STALE_MS + MINUTE_MS
+_INTEREST_ROWS = 60  # an hour: enough to tell a hole at the window's beginning from a series that has just begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,14 @@ class MarketTime:
         age_ms = self.age_ms(time_ms)
         return "ok" if age_ms is not None and age_ms <= fresh_ms * max(1.0, self.speed) else "stale"
 
+    def seen_from(self, time_ms: int, fresh_ms: int) -> int | None:
+        """The moment to judge a series from that ends at ``time_ms``: now, or earlier where a fast market has run ahead of what
+        is still fresh. None where nobody knows what time it is.
+        """
+        if self.now_ms is None or self.status(time_ms, fresh_ms) == "stale":
+            return self.now_ms
+        return min(self.now_ms, time_ms + fresh_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class CandleList:
@@ -66,6 +81,27 @@ class BookSeen:
     age_ms: int | None
     book: CachedBook | None
     summary: DepthRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class CvdMinute:
+    """One minute of takers' trades. What is not known is None; a minute without any trade has noughts."""
+
+    open_time: int
+    buy: float | None
+    sell: float | None
+    cumulative: float
+    """Since the window's beginning, of what is known."""
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class CvdSeen:
+    """The cumulative volume delta of a window in base coins, and its minutes, oldest first."""
+
+    reading: Reading
+    age_ms: int | None
+    minutes: list[CvdMinute]
 
 
 class MarketReader:
@@ -151,9 +187,77 @@ class MarketReader:
         with reading(self._engine) as db:
             return open_interest.read(db, pairs.pair_id(db, exchange, symbol), timeframe, limit=limit)[::-1]
 
+    def open_interest_change(self, exchange: str, symbol: str, time: MarketTime) -> Reading:
+        """The change over a quarter of an hour in percent, from what is stored."""
+        with reading(self._engine) as db:
+            rows = open_interest.read(db, pairs.pair_id(db, exchange, symbol), "1m", limit=_INTEREST_ROWS)
+        state = OpenInterestState(tuple((row.open_time, row.quantity) for row in rows))
+        if state.last is None:
+            return WARMING
+        newest_ms = state.last[0]
+        now_ms = _or(time.seen_from(newest_ms, INTEREST_STALE_MS), newest_ms)
+        return _timed(change_percent(state, INTEREST_WINDOW_MIN, now_ms), time)
+
+    def cvd(self, exchange: str, symbol: str, window_ms: int, time: MarketTime) -> CvdSeen:
+        """What takers bought more than they sold within the window, from the stored minutes."""
+        with reading(self._engine) as db:
+            pair_id = pairs.pair_id(db, exchange, symbol)
+            last = flow.newest(db, pair_id, "1m")
+            if last is None:
+                return CvdSeen(WARMING, None, [])
+            now_ms = _or(time.seen_from(last.open_time, _FLOW_FRESH_MS), last.open_time)
+            begin_ms = open_of(now_ms - window_ms, "1m")
+            before = flow.read(db, pair_id, "1m", until_ms=begin_ms, limit=1)  # tells a hole from a beginning
+            stored = flow.cvd_inputs(db, pair_id, since_ms=begin_ms)
+            there = {row.open_time for row in stored}
+            candles: list[Kline] = []
+            if any(minute not in there for minute in range(begin_ms, now_ms - MINUTE_MS, MINUTE_MS)):
+                most = window_ms // MINUTE_MS + 2
+                candles = klines.read(db, pair_id, "1m", since_ms=begin_ms, limit=most)
+        quiet = [CvdInput(one.open_time, 0.0, 0.0, "ok") for one in candles if not one.volume]
+        known = sorted(stored + [row for row in quiet if row.open_time not in there])
+        newest_ms = known[-1].open_time if known else last.open_time
+        now_ms = _or(time.seen_from(newest_ms, _FLOW_FRESH_MS), newest_ms)
+        older = [CvdInput(row.open_time, row.buy_volume, row.sell_volume, row.status) for row in before]
+        found = cvd([_flow(row, exchange, symbol) for row in older + known], window_ms, now_ms)
+        first_ms = open_of(now_ms - window_ms, "1m") + MINUTE_MS
+        inside = [row for row in known if row.open_time >= first_ms]
+        return CvdSeen(_timed(found, time), time.age_ms(newest_ms), list(_minutes(inside, first_ms if older else None)))
+
     def close(self) -> None:
         """Let go of Redis."""
         self._cache.close()
+
+
+def _or(time_ms: int | None, other_ms: int) -> int:
+    return other_ms if time_ms is None else time_ms
+
+
+def _timed(found: Reading, time: MarketTime) -> Reading:
+    """The same, but never well while nobody knows what time it is."""
+    return Reading(found.value, "stale") if time.now_ms is None and found.status == "ok" else found
+
+
+def _flow(row: CvdInput, exchange: str, symbol: str) -> Flow:
+    """A minute as CVD wants it, which looks at nothing but its volumes; one whose volumes are not known lost its trades."""
+    lost = row.status == "gap" or row.buy_volume is None or row.sell_volume is None
+    buy, sell = row.buy_volume or 0.0, row.sell_volume or 0.0
+    return Flow(exchange, symbol, row.open_time, 0, 0, 0, 0, buy, sell, 0, 0, 0, 0, None, None, "gap" if lost else "ok")
+
+
+def _minutes(known: Sequence[CvdInput], first_ms: int | None) -> Iterator[CvdMinute]:
+    """Every minute up to the newest, also those that nobody knows, from ``first_ms`` or else from the first known one on."""
+    if not known:
+        return
+    rows = {row.open_time: row for row in known}
+    total = 0.0
+    for open_time in range(known[0].open_time if first_ms is None else first_ms, known[-1].open_time + 1, MINUTE_MS):
+        row = rows.get(open_time)
+        if row is None or row.buy_volume is None or row.sell_volume is None:
+            yield CvdMinute(open_time, None, None, total, "gap")
+        else:
+            total += row.buy_volume - row.sell_volume
+            yield CvdMinute(open_time, row.buy_volume, row.sell_volume, total, "gap" if row.status == "gap" else "ok")
 
 
 def known_symbols(db: Connection, exchanges: Sequence[str]) -> dict[str, list[str]]:

@@ -183,6 +183,7 @@ REQUESTS = [
     ("GET", "/api/v1/orderbook/{symbol}", None),
     ("GET", "/api/v1/market/funding?symbol=BTCUSDT", None),
     ("GET", "/api/v1/market/open-interest?symbol=BTCUSDT", None),
+    ("GET", "/api/v1/market/cvd?symbol=BTCUSDT", None),
     ("GET", "/api/v1/market/exchanges", None),
     ("GET", "/api/qingxi/collectors/list", None),
     ("GET", "/api/qingxi/collectors/status", None),

@@ -65,7 +65,8 @@ def test_a_market_of_now_is_shown_whole(run: Run, tmp_path: Path, valkey_url: st
     assert f"{BTC} on {EXCHANGES[0]}  ** SIMULATED / 模拟 **" in said.stdout
     assert "price   43250.5  24h +5.76 %" in said.stdout
     assert said.stdout.count(" | ") == 5
-    assert "open interest  55  change +10.00 %" in said.stdout
+    assert "open interest  55  change +10.00 %, in 15 min - [warming]" in said.stdout
+    assert "CVD 4 h        -  [warming]" in said.stdout
     assert "funding        0.0100 %" in said.stdout
     assert "running, score 96.5" in said.stdout
     assert "does not report" not in said.stdout
@@ -88,6 +89,7 @@ def test_json_has_the_same_and_unknown_is_null(run: Run):
     assert said.returncode == 1
     assert (seen["simulated"], seen["ticker"]["status"], seen["ticker"]["age_ms"]) == (True, "warming", None)
     assert seen["open_interest"]["change_percent"] is None
+    assert seen["cvd"] == {"status": "warming", "age_ms": None, "window_minutes": 240, "value": None}
     assert seen["candles"]["1m"]["candles"] == []
 
 

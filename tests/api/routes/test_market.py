@@ -14,10 +14,12 @@ from api.main import create_app
 from app.cache.market import MarketCache, cached
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle
-from app.host import feed_report
+from app.host import feed_report, market_clock_file
 from app.settings import Feed
-from app.storage import klines
+from app.storage import flow, klines, open_interest
 from app.storage.database import transaction
+from app.storage.flow import Flow
+from app.storage.open_interest import OpenInterestRow
 from tests.api.market import (
     BTC,
     EXCHANGES,
@@ -30,6 +32,19 @@ from tests.api.market import (
     report,
     set_clock,
     ticker,
+)
+
+FLOW_FIGURES = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "buy_quote",
+    "sell_quote",
+    "trades",
+    "largest_quote",
+    "first_id",
+    "last_id",
 )
 
 
@@ -218,7 +233,38 @@ def test_open_interest_has_a_change_only_where_there_was_something_to_compare_wi
         (10.0, "ok"),
         (None, "warming"),
     ]
+    assert (found["change_15m_percent"], found["change_15m_status"]) == (None, "warming")
     assert data(client, "market/open-interest?symbol=ETHUSDT")["change_percent"] is None
+
+
+@pytest.mark.parametrize(
+    ("minutes", "change", "status"),
+    [
+        ([(15, 50.0), (1, 54.0), (0, 55.0)], 10.0, "ok"),
+        ([(17, 50.0), (16, 44.0), (0, 55.0)], 25.0, "ok"),
+        ([(30, 50.0), (1, 54.0), (0, 55.0)], None, "gap"),
+        ([(14, 50.0), (0, 55.0)], 10.0, "ok"),
+        ([(10, 50.0), (0, 55.0)], None, "warming"),
+        ([(25, 50.0), (10, 55.0)], 10.0, "stale"),
+    ],
+)
+def test_open_interest_has_its_change_over_a_quarter_of_an_hour_by_any_timeframe(
+    client: FlaskClient,
+    pairs: dict[str, int],
+    deps: Deps,
+    minutes: list[tuple[int, float]],
+    change: float | None,
+    status: str,
+):
+    rows = [OpenInterestRow(pairs["ETH/USDT:USDT"], "1m", NEWEST_MS - ago * MINUTE_MS, value) for ago, value in minutes]
+    with transaction(deps.engine) as db:
+        open_interest.store(db, rows)
+
+    for timeframe in ("1m", "1h"):
+        found = data(client, f"market/open-interest?symbol=ETHUSDT&timeframe={timeframe}&limit=1")
+
+        assert found["change_15m_percent"] == (None if change is None else pytest.approx(change))
+        assert found["change_15m_status"] == status
 
 
 @pytest.mark.usefixtures("pairs")
@@ -227,6 +273,89 @@ def test_open_interest_is_refused_by_a_timeframe_in_which_nobody_writes_it(clien
 
     assert answer.status_code == 400
     assert "1m or 1h" in answer.get_json()["error"]["what_to_do"]
+
+
+def stored_flow(deps: Deps, pair_id: int, *minutes: tuple[int, float, float, str]) -> None:
+    """Minutes as the feed stores them: how long before the newest closed one, bought, sold, status."""
+    with transaction(deps.engine) as db:
+        for back, buy, sell, status in minutes:
+            figures = dict.fromkeys(FLOW_FIGURES) | {"buy_volume": buy, "sell_volume": sell}
+            row = Flow(pair_id, "1m", NEWEST_MS - back * MINUTE_MS, **figures, status=status)  # type: ignore[arg-type]
+            flow.store(db, [row])
+
+
+def test_cvd_is_what_takers_bought_less_what_they_sold_minute_by_minute(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps
+):
+    stored_flow(deps, pairs[BTC], *((back, 3.0, 1.0, "ok") for back in range(20, 2, -1)), (2, 1.0, 4.0, "repaired"))
+    stored_flow(deps, pairs[BTC], (1, 1.0, 0.0, "ok"), (0, 2.0, 1.5, "ok"))
+
+    found = data(client, "market/cvd?symbol=BTCUSDT&window_minutes=5&limit=3")
+
+    assert (found["status"], found["value"], found["window_minutes"]) == ("ok", 2 - 3 + 1 + 0.5, 5)
+    assert found["age_ms"] == MARKET_MS - NEWEST_MS
+    assert [(one["delta"], one["cumulative"], one["status"]) for one in found["series"]] == [
+        (-3.0, -1.0, "ok"),
+        (1.0, 0.0, "ok"),
+        (0.5, 0.5, "ok"),
+    ]
+    assert [one["open_time"] for one in found["series"]] == [NEWEST_MS - back * MINUTE_MS for back in (2, 1, 0)]
+
+
+def test_a_minute_without_a_trade_is_known_by_its_candle_and_one_that_nobody_saw_is_a_gap(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps
+):
+    eth = pairs["ETH/USDT:USDT"]
+    stored_flow(deps, eth, *((back, 2.0, 1.0, "ok") for back in range(20, -1, -1) if back != 2))
+    before = data(client, "market/cvd?symbol=ETHUSDT&window_minutes=5")
+    with transaction(deps.engine) as db:
+        klines.store(db, [replace(kline(eth, NEWEST_MS - 2 * MINUTE_MS), volume=0.0)])
+
+    after = data(client, "market/cvd?symbol=ETHUSDT&window_minutes=5")
+
+    assert (before["status"], before["value"], after["status"], after["value"]) == ("gap", 3.0, "ok", 3.0)
+    assert [one["status"] for one in before["series"]] == ["ok", "gap", "ok", "ok"]
+    assert (before["series"][1]["buy"], after["series"][1]["buy"]) == (None, 0.0)
+
+
+def test_a_quiet_market_is_not_old_while_its_candles_come(client: FlaskClient, pairs: dict[str, int], deps: Deps):
+    eth = pairs["ETH/USDT:USDT"]
+    stored_flow(deps, eth, *((back, 2.0, 1.0, "ok") for back in range(60, 30, -1)))
+    assert data(client, "market/cvd?symbol=ETHUSDT")["status"] == "stale"
+    with transaction(deps.engine) as db:
+        klines.store(db, [replace(kline(eth, NEWEST_MS - back * MINUTE_MS), volume=0.0) for back in range(31)])
+
+    assert data(client, "market/cvd?symbol=ETHUSDT&window_minutes=10")["status"] == "ok"
+    assert data(client, "market/cvd?symbol=ETHUSDT&window_minutes=40")["value"] == 8.0
+
+
+def test_lost_trades_a_young_series_and_an_old_one_are_said(client: FlaskClient, pairs: dict[str, int], deps: Deps):
+    assert data(client, "market/cvd?symbol=ETHUSDT")["status"] == "warming"
+    stored_flow(deps, pairs[BTC], (2, 2.0, 1.0, "ok"), (1, 2.0, 1.0, "gap"), (0, 2.0, 1.0, "ok"))
+    lost = data(client, "market/cvd?symbol=BTCUSDT&window_minutes=3")
+    stored_flow(deps, pairs[BTC], (1, 2.0, 1.0, "ok"))
+    young = data(client, "market/cvd?symbol=BTCUSDT")
+    stored_flow(deps, pairs["ETH/USDT:USDT"], *((back, 2.0, 1.0, "ok") for back in range(300, 100, -1)))
+    old = data(client, "market/cvd?symbol=ETHUSDT")
+
+    assert (lost["status"], [one["status"] for one in lost["series"]]) == ("gap", ["gap", "ok"])
+    assert (young["status"], young["value"]) == ("warming", 3.0)
+    assert (old["status"], old["age_ms"]) == ("stale", MARKET_MS - NEWEST_MS + 101 * MINUTE_MS)
+
+
+def test_cvd_is_never_well_while_nobody_knows_what_time_it_is_and_a_fast_market_is_old_later(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps
+):
+    stored_flow(deps, pairs[BTC], *((back, 3.0, 1.0, "ok") for back in range(40, 9, -1)))
+    path = "market/cvd?symbol=BTCUSDT&window_minutes=5"
+    slow = data(client, path)["status"]
+    set_clock(deps, speed=60)
+    fast = data(client, path)
+    market_clock_file.path_in(deps.settings.state_dir).unlink()
+    unknown = data(client, path)
+
+    assert (slow, fast["status"], unknown["status"]) == ("stale", "ok", "stale")
+    assert unknown["age_ms"] is None
 
 
 @pytest.mark.usefixtures("pairs")
