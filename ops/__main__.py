@@ -16,9 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
+
 from app import settings as settings_module
 from app.errors import FlotillaError, InvalidInput, Misconfigured, Unavailable
-from app.host import fleet_file, logs
+from app.host import fleet_file, fleet_source, logs
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor
 from app.settings import Settings
@@ -30,7 +32,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     args = _parser().parse_args(words)
     try:
-        code: int = args.command(settings_module.load(os.environ), args)
+        settings = settings_module.load(os.environ)
+        if args.command in _OF_THE_FLEET:
+            settings = _as_the_fleet(settings, chosen=args.command in _OF_A_CHOSEN_MARKET and _CHOICE in os.environ)
+        code: int = args.command(settings, args)
         sys.stdout.flush()
     except FlotillaError as error:
         return _complain(error, as_json=args.json)
@@ -202,6 +207,30 @@ def ctl(settings: Settings, args: argparse.Namespace) -> int:
         return WELL
     Supervisor(settings.supervisor_socket).pid()  # its codes don't say whether anybody answered; this raises if not
     return NOT_WELL
+
+
+_CHOICE = "FLOTILLA__FEED__EXCHANGES"
+_OF_THE_FLEET = {ps, doctor, migrate, market, import_candles, replay_files}
+"""What reads or writes one market's data; the others do the same whichever market it is, or begin a fleet of their own."""
+_OF_A_CHOSEN_MARKET = {migrate, import_candles, replay_files}
+"""What may be done to the other market's database beside the fleet, by whoever names it on this very command line."""
+
+
+def _as_the_fleet(settings: Settings, *, chosen: bool) -> Settings:
+    """The settings with the market of the running fleet: it may have been started with another one than these say."""
+    source = fleet_source.read(settings.run_dir)
+    if source is None or source.exchanges == settings.feed.exchanges:
+        return settings
+    from ops import launch
+
+    if launch.running(settings) is None:
+        return settings
+    names = ",".join(source.exchanges) or "no exchange"
+    if chosen:
+        print(f"the running fleet watches {names}; {_CHOICE} is heeded for this command", file=sys.stderr)
+        return settings
+    print(f"the running fleet watches {names}", file=sys.stderr)
+    return msgspec.structs.replace(settings, feed=msgspec.structs.replace(settings.feed, exchanges=source.exchanges))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator
 import psutil
 
 from app.errors import Conflict, FlotillaError, Misconfigured, Unavailable
-from app.host import fleet_file, lifecycle
+from app.host import fleet_file, fleet_source, lifecycle
 from app.host.fleet_report import ProcessReport, fleet_report
+from app.host.fleet_source import FleetSource
 from app.host.supervisor import Supervisor, socket_path_fits
 from app.settings import ROOT, Settings
 from ops import migrate
@@ -68,7 +69,7 @@ def start(settings: Settings, say: Say) -> int:
 
 def stop(settings: Settings, say: Say) -> int:
     """Drain and stop everything."""
-    if (supervisord := _running(settings)) is None:
+    if (supervisord := running(settings)) is None:
         _end_orphans(settings, say)
         say(f"Flotilla does not run in {settings.state_dir}.")
     else:
@@ -76,7 +77,7 @@ def stop(settings: Settings, say: Say) -> int:
     return 0
 
 
-def _running(settings: Settings) -> psutil.Process | None:
+def running(settings: Settings) -> psutil.Process | None:
     """This state folder's supervisord, also one that is too busy to answer. Its pid file outlives a `kill -9`."""
     try:
         found = psutil.Process(int((settings.run_dir / "supervisord.pid").read_text(encoding="ascii")))
@@ -110,8 +111,9 @@ def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
         )
         say(f"broker          {'Valkey of our own' if settings.embedded_broker else 'the Redis of your setting'}")
         say(f"market          {_market(settings)}")
+        fleet_source.write(settings.run_dir, FleetSource(settings.feed.exchanges))
         supervisord = _supervisord(settings)
-        while supervisord.poll() is None and _running(settings) is None:
+        while supervisord.poll() is None and running(settings) is None:
             time.sleep(_POLL_S / 4)  # until its pid file stands: a second start must see it
         return supervisord
 
@@ -220,6 +222,7 @@ def _stop(settings: Settings, pid: int, say: Say) -> None:
             say("supervisord does not end; ending it hard")
             supervisord.kill()
     _end_orphans(settings, say)
+    fleet_source.remove(settings.run_dir)
     say("stopped")
 
 
@@ -248,7 +251,7 @@ def _one_at_a_time(settings: Settings) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict(f"Flotilla is just being started in {settings.state_dir}.", cure="Wait for it.") from None
-        if supervisord := _running(settings):
+        if supervisord := running(settings):
             raise Conflict(
                 f"Flotilla already runs in {settings.state_dir} (supervisord is pid {supervisord.pid}).",
                 cure="Use it, stop it with `make stop`, or give this one another FLOTILLA__STATE__DIR and FLOTILLA__API__PORT.",

@@ -23,6 +23,7 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
+from app.host import fleet_source
 from app.host.fleet_file import read_fleet
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor
@@ -163,6 +164,12 @@ def test_the_doctor_finds_a_running_fleet_well(fleet: Fleet):
     assert examined.returncode == 0, findings
     assert [finding["what"] for finding in findings if finding["verdict"] == "bad"] == []
     assert next(finding for finding in findings if finding["what"] == "drill")["verdict"] == "ok"
+
+
+def test_a_command_with_another_market_in_its_environment_looks_at_the_fleets(fleet: Fleet):
+    beside = Fleet(fleet.env | {"FLOTILLA__FEED__EXCHANGES": "binance"}).command("ps")
+
+    assert (beside.returncode, beside.stderr) == (0, "the running fleet watches demo\n")
 
 
 def test_a_requested_task_starts_at_once_and_its_trace_reaches_the_workers_log(fleet: Fleet):
@@ -348,5 +355,6 @@ def test_ctrl_c_in_the_foreground_drains_and_stops_everything():
 
             assert process.wait(timeout=60) == 0
         assert not [pid for pid in pids if pid and lives(pid)]
+        assert fleet_source.read(fleet.settings.run_dir) is None
     finally:
         fleet.remove()
