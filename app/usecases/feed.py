@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +47,7 @@ NOTES_EVERY_S = 15.0  # the table of symbols; what it says is forgotten in the c
 AWAY_PAUSE_S = 1.0
 LAST_WRITE_S = 2.0  # so long a drain waits for a database that is away
 AGAIN_S = 5.0  # until a collector that ended by a mistake of ours is begun anew
+FAILING_TOLD_S = 120.0  # so long nothing may come before a person is told
 SEED_LOOK_S = 0.2
 SEED_S = 10.0  # so long the others wait for the first exchange to say which symbols there are
 _log = logging.getLogger(__name__)
@@ -131,6 +132,8 @@ class Feed:
         self._store = _Store()
         self._told_states: dict[str, tuple[str, str]] = {}
         self._counted: dict[tuple[object, ...], float] = {}
+        self._failing_since_s: dict[str, float] = {}
+        self._failing_told: set[str] = set()
         self._notes_due_s = 0.0
         self._minute = 0
 
@@ -262,9 +265,27 @@ class Feed:
         with reading(self._handles.engine) as db:
             return {row.name: row.desired for row in collectors.listed(db) if row.name in self._sources}
 
+    def _watch_states(self, states: Mapping[str, tuple[str, str]]) -> None:
+        """Log when an exchange goes and comes; tell a person when it is gone for longer, once a day."""
+        now_s = asyncio.get_running_loop().time()
+        for name, (state, note) in states.items():
+            if state != "failing":
+                if self._failing_since_s.pop(name, None) is not None:
+                    _log.info("%s is there again", name)
+                continue
+            if name not in self._failing_since_s:
+                self._failing_since_s[name] = now_s
+                _log.warning("nothing comes from %s: %s", name, note)
+            elif now_s - self._failing_since_s[name] >= FAILING_TOLD_S and name not in self._failing_told:
+                day = self._handles.now().date().isoformat()
+                if self._handles.alarm(f"feed-failing-{name}-{day}", f"Nothing comes from {name}: {note}"):
+                    self._failing_told.add(name)
+        self._failing_told &= self._failing_since_s.keys()
+
     async def _report_rows(self) -> None:
         """Say what the collectors really do, in their rows and on their channel, where it changed."""
         states = {name: self._state(name) for name in self._sources}
+        self._watch_states(states)
         changed = {name: state for name, state in states.items() if self._told_states.get(name) != state}
         if not changed:
             return

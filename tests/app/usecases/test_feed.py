@@ -15,6 +15,7 @@ from app.cache.market import MarketCache
 from app.domain.market.timeframes import MINUTE_MS
 from app.storage import collectors, symbols
 from app.storage.database import open_engine, transaction
+from app.usecases import collect, feed
 from tests.app.exchanges.demo.served import Served
 from tests.app.usecases.conftest import Start
 from tests.app.usecases.fed import BTC, Fed
@@ -292,3 +293,23 @@ def test_a_row_that_the_database_will_not_have_holds_up_no_other(served: Served,
     fed.wait(lambda fed: fed.feed.report().store.written.get("tickers", 0) > written)
 
     assert len({notice_id for notice_id, _ in fed.alarms}) == 1
+
+
+def test_an_exchange_that_cannot_be_reached_is_failing_and_a_person_is_told_once(
+    served: Served, sqlite_engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(collect, "SILENT_MS", 500)
+    monkeypatch.setattr(collect, "AGAIN_S", 0.1)
+    monkeypatch.setattr(feed, "FAILING_TOLD_S", 0.5)
+    served.fault(fault="handshake_503", venue="binance", for_s=60)
+    served.fault(fault="half_open", venue="binance", for_s=60)
+    fed = start(served, sqlite_engine)
+
+    wait_for(lambda: fed.alarms, within_s=20)
+    time.sleep(1)
+
+    [(notice_id, text)] = fed.alarms
+    assert notice_id.startswith("feed-failing-demo-binance-")
+    assert text.startswith("Nothing comes from demo-binance")
+    [report] = fed.report().collectors
+    assert report.state == "failing"
