@@ -8,16 +8,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.domain.market import symbols, timeframes
+from app.errors import InvalidInput
 from app.exchanges.replay.candle_files import Said
 from app.settings import Settings
 from app.storage.database import open_engine
-from app.usecases.import_candles import FileReport, ImportReport, import_files
+from app.usecases.import_candles import FileReport, ImportReport, Progress, import_files
+from ops import one_world
 
 WELL, NOT_WELL, CUT_OFF = 0, 1, 130
+MOST_UTC_OFFSET_H = 14
 
 
 def run(settings: Settings, args: argparse.Namespace) -> int:
     """Import what the command line names, and say what became of it."""
+    if not -MOST_UTC_OFFSET_H <= args.utc_offset <= MOST_UTC_OFFSET_H:  # nan is not either
+        raise InvalidInput(
+            f"--utc-offset {args.utc_offset:g} is not an offset from UTC.",
+            cure=f"Give hours between -{MOST_UTC_OFFSET_H} and {MOST_UTC_OFFSET_H}, such as 8.",
+        )
     said = Said(
         exchange=args.exchange.lower(),
         symbol=symbols.parse(args.symbol, spot=args.spot) if args.symbol else None,
@@ -28,13 +36,15 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     )
     engine = open_engine(settings.database_url, pool_size=1)
     try:
+        if settings.database.url:
+            one_world.check(engine, simulated=settings.simulated)
         report = import_files(
             engine,
             [Path(path) for path in args.paths],
             said,
             simulated=settings.simulated,
             now=datetime.now(UTC),
-            progress=_tell_a_person if sys.stderr.isatty() else _tell_a_log,
+            progress=_tell_a_person if sys.stderr.isatty() else _tell_a_log(),
         )
     finally:
         engine.dispose()
@@ -54,14 +64,16 @@ def _tell_a_person(file: FileReport, place: int, files: int) -> None:
         sys.stderr.write("\r\x1b[K")
 
 
-_told: set[str] = set()
-
-
-def _tell_a_log(file: FileReport, place: int, files: int) -> None:
+def _tell_a_log() -> Progress:
     """One line a file, where nobody looks on."""
-    if file.path not in _told:
-        _told.add(file.path)
-        print(f"[{place}/{files}] {file.path}", file=sys.stderr, flush=True)
+    told: set[str] = set()
+
+    def tell(file: FileReport, place: int, files: int) -> None:
+        if file.path not in told:
+            told.add(file.path)
+            print(f"[{place}/{files}] {file.path}", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _print(report: ImportReport) -> None:

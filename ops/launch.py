@@ -25,7 +25,8 @@ from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.fleet_source import FleetSource
 from app.host.supervisor import Supervisor, socket_path_fits
 from app.settings import ROOT, Settings
-from ops import migrate
+from app.storage.database import open_engine
+from ops import migrate, one_world
 
 FLEET_FILE = ROOT / "supervisord.conf"
 READY_WITHIN_S = 60.0
@@ -105,6 +106,7 @@ def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
         _check_ports(settings)
         _check_exchanges(settings)
         before, after = migrate.upgrade(settings.database_url)
+        _check_world(settings)
         say(
             f"database        {_kind(settings)}, schema {after}"
             + ("" if before == after else f" (was {before or 'empty'})")
@@ -285,6 +287,17 @@ def _check_exchanges(settings: Settings) -> None:
     for name in settings.feed.exchanges:
         if name != "demo":
             check_id(name)
+
+
+def _check_world(settings: Settings) -> None:
+    """A database in the state folder is one world's by its name; one that a person names may be the other's."""
+    if not settings.database.url:
+        return
+    engine = open_engine(settings.database_url, pool_size=1)
+    try:
+        one_world.check(engine, simulated=settings.simulated)
+    finally:
+        engine.dispose()
 
 
 def _check_ports(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -257,12 +258,13 @@ def candles(tmp_path: Path) -> Path:
 
 def test_import_says_what_became_of_every_row(run: Run, candles: Path):
     live = {"FLOTILLA__FEED__EXCHANGES": "binance"}
-    run("migrate", **live)
     first = run("import", str(candles), "--exchange", "binance", **live)
     second = run("import", str(candles), "--exchange", "binance", "--json", **live)
     answer = json.loads(second.stdout)
 
     assert first.returncode == second.returncode == 1
+    assert "the database was empty" in first.stderr
+    assert "the database was empty" not in second.stderr
     assert "1 stored" in first.stdout
     assert "candle-shape" in first.stdout
     assert candles.name in first.stderr
@@ -274,11 +276,20 @@ def test_import_says_what_became_of_every_row(run: Run, candles: Path):
     }
 
 
-def test_import_keeps_the_simulated_world_apart(run: Run, candles: Path):
-    said = run("import", str(candles), "--exchange", "binance")
+def test_import_keeps_the_simulated_world_apart_and_says_what_to_type(run: Run, candles: Path, tmp_path: Path):
+    candles = candles.rename(tmp_path / f"my {candles.name}")
+    words = ("import", str(candles), "--exchange", "binance")
+    said = run(*words)
 
     assert said.returncode == 2
-    assert "FLOTILLA__FEED__EXCHANGES=binance" in said.stderr
+    assert f"-> FLOTILLA__FEED__EXCHANGES=binance {sys.executable} -m ops {shlex.join(words)}\n" in said.stderr
+    assert list(tmp_path.glob("*.db")) == []
+
+
+def test_replay_makes_the_tables_of_an_empty_database(run: Run, tmp_path: Path):
+    (tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv").write_text("")
+
+    assert "the database was empty" in run("replay", str(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv")).stderr
 
 
 def test_import_of_a_path_that_leads_nowhere_is_refused(run: Run):
@@ -286,3 +297,11 @@ def test_import_of_a_path_that_leads_nowhere_is_refused(run: Run):
 
     assert said.returncode == 5
     assert "nowhere.feather" in error(said)["message"]
+
+
+@pytest.mark.parametrize("hours", ["nan", "14.5", "-15", "inf"])
+def test_import_refuses_an_offset_that_no_place_has(run: Run, candles: Path, hours: str):
+    said = run("import", str(candles), "--exchange", "demo-binance", f"--utc-offset={hours}")
+
+    assert said.returncode == 2
+    assert "hours between -14 and 14" in said.stderr
