@@ -141,7 +141,11 @@ class Exchange(Protocol):
         """The present value of ``open_interest``, ``mark``, ``ticker`` or ``top``."""
 
     def funding(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:
-        """``Funding`` that was settled, oldest first; None where the symbol has none (spot)."""
+        """``Funding`` that was settled, oldest first: all of the ``limit`` hours from ``since_ms`` on, for nobody pays more often,
+        and of what is later nothing behind a hole. None where the symbol has none (spot).
+        """
 
     def open_interest_history(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:
-        """``OpenInterest`` every 5 minutes (or what the exchange has), oldest first; None where it keeps none."""
+        """``OpenInterest`` every 5 minutes (or what the exchange has), oldest first, from ``since_ms`` on: up to ``limit``, and at
+        least 100 where it has them. None where it keeps none.
+        """

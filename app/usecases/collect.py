@@ -39,10 +39,11 @@ POLL_EVERY_S: dict[Channel, float] = {
 """How often one symbol is asked for what has no stream."""
 BOOKS_EVERY_S = 0.2
 FUNDING_EVERY_S = 900.0
-FUNDING_ROWS = 100
+FUNDING_ROWS = 100  # hours, too: nobody pays more often
 HISTORY_EVERY_S = 300.0
 OPEN_INTEREST_BACK_MS = 24 * 60 * MINUTE_MS
 OPEN_INTEREST_ROWS = 288
+OPEN_INTEREST_PAGE_MS = 100 * 5 * MINUTE_MS  # every exchange gives as much in one answer, where it has it
 CLOCK_EVERY_S = 300.0
 CLOCK_SOONEST_S = 10.0
 MOST_SKEW_MS = 2_000  # also: a message that is so much younger or older than now makes us look at its clock
@@ -326,9 +327,11 @@ class Collector:
         for symbol, pair_id in list(self._pair_ids.items()):
             newest_ms = await self._shelf.newest_funding(pair_id)
             since_ms = self._now_ms() - 30 * 24 * 60 * MINUTE_MS if newest_ms is None else newest_ms + 1
-            answer = await self._attempt("funding", partial(self.exchange.funding, symbol, since_ms, FUNDING_ROWS))
-            if answer:
-                self._pipeline.take(answer, self._now_ms(), asked=True)
+            while since_ms < self._now_ms():
+                answer = await self._attempt("funding", partial(self.exchange.funding, symbol, since_ms, FUNDING_ROWS))
+                if answer is None:
+                    break
+                since_ms = self._page(answer, since_ms, FUNDING_ROWS * 60 * MINUTE_MS)
 
     async def _recall_open_interest(self) -> None:
         """What was there before the first poll, where the exchange keeps it: else every change would have to wait."""
@@ -338,12 +341,18 @@ class Collector:
             since_ms = self._now_ms() - OPEN_INTEREST_BACK_MS
             if newest is not None:
                 since_ms = max(since_ms, newest[0] + MINUTE_MS)
-            if self._now_ms() - since_ms < 10 * MINUTE_MS:
-                continue
-            ask = partial(self.exchange.open_interest_history, symbol, since_ms, OPEN_INTEREST_ROWS)
-            answer = await self._attempt("open interest", ask)
-            if answer:
-                self._pipeline.take(answer, self._now_ms(), asked=True)
+            while self._now_ms() - since_ms >= 10 * MINUTE_MS:
+                ask = partial(self.exchange.open_interest_history, symbol, since_ms, OPEN_INTEREST_ROWS)
+                answer = await self._attempt("open interest", ask)
+                if answer is None:
+                    break
+                since_ms = self._page(answer, since_ms, OPEN_INTEREST_PAGE_MS)
+
+    def _page(self, answer: list[Any], since_ms: int, page_ms: int) -> int:
+        """Take what was asked for, and say where the next question begins. A page may be empty: then nothing was listed yet."""
+        if answer:
+            self._pipeline.take(answer, self._now_ms(), asked=True)
+        return max(since_ms + page_ms, answer[-1].time_ms + 1 if answer else 0)
 
     async def _watch_the_clock(self) -> None:
         """Now and then, and soon when what comes is oddly young or old: that may be its clock, or the way from it to us."""

@@ -17,6 +17,7 @@ WATCHED_BY_ONE = 300  # HTX names no limit, but warns of connections that carry 
 CANDLE_ROWS = 2_000
 TRADE_ROWS = 2_000
 FUNDING_ROWS = 100
+FUNDING_SOONEST_MS = 3_600_000  # no contract settles more often
 OPEN_INTEREST_ROWS = 200
 SPOT, SWAP_MARKET, SWAP = "spot", "perpetuals-market", "perpetuals"
 
@@ -176,7 +177,7 @@ class Htx:
         return self._call("contractPublicGetV5MarketOpenInterest", market, {}, read, SWAP)
 
     def funding(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:
-        """What was settled."""
+        """What was settled in as many hours as there can be rows: without an end HTX would begin with the newest."""
         market = self._market(symbol)
         if market.spot:
             return None
@@ -184,9 +185,11 @@ class Htx:
         def read(answer: Any, received_ms: int) -> list[Any]:
             rows = mapper.of_rest(answer, "data", list[mapper.FundingRow])
             found = sorted((mapper.settled(row, market, received_ms) for row in rows), key=lambda one: one.time_ms)
-            return [one for one in found if one.time_ms >= since_ms][:limit]
+            return [one for one in found if one.time_ms >= since_ms]
 
-        arguments = {"start_time": since_ms, "limit": FUNDING_ROWS}
+        most = min(limit, FUNDING_ROWS)
+        end_ms = since_ms + most * FUNDING_SOONEST_MS
+        arguments = {"start_time": since_ms, "end_time": end_ms, "limit": FUNDING_ROWS}
         return self._call("contractPublicGetV5MarketFundingRateHistory", market, arguments, read, SWAP)
 
     def open_interest_history(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:

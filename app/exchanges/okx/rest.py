@@ -16,6 +16,7 @@ from app.exchanges.okx.stream import OkxSession
 
 WATCHED_BY_ONE = 300  # up to 900 arguments, under 64 KB together, which is what a connection may subscribe to
 FUNDING_ROWS = 400
+FUNDING_SOONEST_MS = 3_600_000  # no contract settles more often
 OPEN_INTEREST_ROWS = 100
 OPEN_INTEREST_STEP_MS = 300_000
 TRADE_ROWS = 500
@@ -156,17 +157,22 @@ class Okx:
             return self._rows("publicGetPublicOpenInterest", arguments, rows, mapper.open_interests, market)
         raise InvalidInput(f"OKX has no {channel} of {symbol} to ask for.")
 
-    def funding(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:
-        """OKX keeps three months. Of what is newer than ``since_ms`` it gives the newest 400."""
+    def funding(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:  # noqa: ARG002 - as much as it gives
+        """OKX keeps three months. Without an upper bound it gives the newest 400, and would leave out what is older."""
         market = self._market(symbol)
         if market.spot:
             return None
 
         def read(answer: Any, received_ms: int) -> list[Any]:
             rows = sorted(mapper.of_rest(answer, mapper.FundingRow), key=lambda row: row.funding_time)
-            return mapper.settled(rows, market, received_ms)[:limit]
+            return mapper.settled(rows, market, received_ms)
 
-        arguments = {"instId": mapper.inst_id(symbol), "before": str(since_ms - 1), "limit": str(FUNDING_ROWS)}
+        arguments = {
+            "instId": mapper.inst_id(symbol),
+            "before": str(since_ms - 1),
+            "after": str(since_ms + FUNDING_ROWS * FUNDING_SOONEST_MS),
+            "limit": str(FUNDING_ROWS),
+        }
         return self._call("publicGetPublicFundingRateHistory", arguments, read)
 
     def open_interest_history(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from app.domain.market.book import BookKeeper
 from app.errors import InvalidInput
 from app.exchanges.exchange import Exchange, RestCall, Session, Wanted
+from app.usecases.collect import FUNDING_ROWS, OPEN_INTEREST_PAGE_MS
 from app.usecases.ingest import Pipeline
 from tests.app.exchanges.demo.served import Served
 from tests.app.usecases.conftest import Start
@@ -237,3 +238,45 @@ def test_what_a_session_met_by_itself_is_told(served: Served, sqlite_engine: Eng
         connection.session.counters["held_back"] += 2
 
     assert fed.report().collectors[0].counters["held_back"] == 2 * len(fed.collectors[-1]._connections)
+
+
+class _Asked:
+    """An exchange that remembers from when on it was asked for what was before."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.interest: list[int] = []
+        self.funding_from: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exchange, name)
+
+    def open_interest_history(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:
+        self.interest.append(since_ms)
+        return self._exchange.open_interest_history(symbol, since_ms, limit)
+
+    def funding(self, symbol: str, since_ms: int, limit: int) -> RestCall | None:
+        self.funding_from.append(since_ms)
+        return self._exchange.funding(symbol, since_ms, limit)
+
+
+@pytest.mark.parametrize("venue", ["binance", "okx", "htx"])
+def test_what_was_before_is_asked_for_page_by_page_until_now(
+    venue: str, served: Served, sqlite_engine: Engine, start: Start
+):
+    asked: list[_Asked] = []
+
+    def bend(exchange: Exchange) -> Exchange:
+        asked.append(_Asked(exchange))
+        return asked[-1]  # type: ignore[return-value]
+
+    fed = start(served, sqlite_engine, venues=(venue,), books=0, bend=bend)
+
+    def reached(pages: list[int], length_ms: int) -> bool:
+        return bool(pages) and served.now_ms() - pages[-1] <= length_ms
+
+    if venue == "okx":
+        fed.wait(lambda _fed: asked and reached(asked[-1].interest, OPEN_INTEREST_PAGE_MS))
+    fed.wait(lambda _fed: asked and reached(asked[-1].funding_from, FUNDING_ROWS * 3_600_000))
+    month = "SELECT COUNT(*) FROM funding_rates"
+    fed.wait(lambda fed: fed.rows(month)[0][0] in (89, 90, 91))  # every 8 hours

@@ -237,3 +237,9 @@ def test_recorded_instruments_are_read(recorded):
     assert len(pairs) > 900
     assert len(contracts) == len(exchange.contracts) > 100
     assert exchange.contracts["BTC/USDT:USDT"] == 0.001
+
+
+def test_funding_is_asked_for_with_an_end_so_that_nothing_is_left_out_in_between():
+    [asked] = htx().funding(PERPETUAL, 5, 100).arguments
+
+    assert (asked["start_time"], asked["end_time"]) == (5, 5 + 100 * 3_600_000)

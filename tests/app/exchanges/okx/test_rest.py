@@ -170,7 +170,8 @@ def test_funding_that_was_settled_comes_oldest_first():
     settled = read(okx().funding(PERPETUAL, 5, 100), *rows)
 
     assert [(one.time_ms, one.rate) for one in settled] == [(0, 0.0002), (8, 0.0001)]
-    assert okx().funding(PERPETUAL, 5, 100).arguments[0]["before"] == "4"
+    asked = okx().funding(PERPETUAL, 5, 100).arguments[0]
+    assert (asked["before"], asked["after"]) == ("4", str(5 + 400 * 3_600_000)), "the oldest that fit, not the newest"
     assert okx().funding(SPOT, 5, 100) is None
 
 
