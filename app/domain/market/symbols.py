@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from app.errors import InvalidInput
 
-LONGEST = 20  # the documents' column holds so many characters
+LONGEST = 40  # characters, in the table of pairs; the documents' table of symbols holds 20 and says so itself
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "DAI", "USD", "BTC", "ETH", "BNB", "EUR", "TRY")
 """Where a spelling has no separator, the quote coin is the longest of these that ends it."""
+SHORTEST_BASE = 3
 _PERPETUAL = re.compile(r"[-_.](?:SWAP|PERP|PERPETUAL|P)$")
-_COIN = re.compile(r"[A-Z0-9]{1,15}")
+SETTLES = frozenset(("USDT", "USDC", "FDUSD", "BUSD"))
+"""Quote coins in which perpetuals are settled; a cross like ETHBTC, or dollars like XBTUSD, is spot unless it says otherwise."""
+_COIN = re.compile(r"[A-Z0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def parse(text: str, *, spot: bool = False) -> str:
 
     ``BTC/USDT`` is spot and ``BTC/USDT:USDT``, ``BTC-USDT-SWAP``, ``BTCUSDT.P``, ``BTC_USDT_USDT`` are the perpetual, as
     everybody writes them. What does not say (``BTCUSDT``, ``btc-usdt``, ``BTC_USDT``) is the perpetual, because that is what
-    strategies judge, unless ``spot`` is asked for.
+    strategies judge, unless ``spot`` is asked for or nobody settles in that coin (``ETHBTC``).
     """
     return taken_apart(text, spot=spot).name
 
@@ -49,13 +52,13 @@ def parse(text: str, *, spot: bool = False) -> str:
 def taken_apart(text: str, *, spot: bool = False) -> Symbol:
     """Any common spelling, as its coins."""
     word = text.strip().upper()
-    perpetual = not spot
+    perpetual, said = not spot, False
     if "/" in word:
         word, colon, settle = word.partition(":")
         base, _, quote = word.partition("/")
         return _checked(text, base, quote, settle if colon else None)
     if _PERPETUAL.search(word):
-        word, perpetual = _PERPETUAL.sub("", word), True
+        word, said = _PERPETUAL.sub("", word), True
     parts = re.split(r"[-_]", word)
     if len(parts) == 3 and parts[1] == parts[2]:  # freqtrade's file names
         return _checked(text, parts[0], parts[1], parts[2])
@@ -63,13 +66,21 @@ def taken_apart(text: str, *, spot: bool = False) -> Symbol:
         base, quote = parts
     else:
         base, quote = _split(word)
-    return _checked(text, base, quote, quote if perpetual else None)
+    if said and quote == "USD":
+        raise InvalidInput(
+            f"{text[:40]!r} is settled in its own coin.", cure=f"Say in which: {base}/USD:{base}, for example."
+        )
+    return _checked(text, base, quote, quote if said or (perpetual and quote in SETTLES) else None)
 
 
 def _split(word: str) -> tuple[str, str]:
     for quote in QUOTES:
-        if word.endswith(quote) and len(word) > len(quote):
-            return word[: -len(quote)], quote
+        base = word.removesuffix(quote)
+        if not base or base == word:
+            continue
+        if quote in ("TUSD", "BUSD", "FDUSD") and len(base) < SHORTEST_BASE:
+            continue  # DOTUSD is DOT in dollars, and nobody's DO in TUSD
+        return base, quote
     return word, ""
 
 

@@ -31,7 +31,8 @@ class Flow(msgspec.Struct, frozen=True, gc=False):
     buy_quote: float
     sell_quote: float
     trades: int
-    largest_quote: float
+    largest_quote: float | None
+    """Of one trade, in quote coins; None where not every trade was seen."""
     first_id: int | None
     last_id: int | None
     status: FlowStatus
@@ -350,7 +351,7 @@ def repaired(candle: Candle, gap: Flow | None) -> Flow | None:
         buy_quote=bought_quote,
         sell_quote=max(0.0, quote - bought_quote),
         trades=candle.trades if candle.trades is not None else (gap.trades if gap else 0),
-        largest_quote=gap.largest_quote if gap else 0.0,
+        largest_quote=None,  # the largest that was seen need not be the largest that was
         first_id=gap.first_id if gap else None,
         last_id=gap.last_id if gap else None,
         status="repaired",

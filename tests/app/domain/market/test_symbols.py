@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.market.symbols import LONGEST, QUOTES, Symbol, parse, taken_apart
+from app.domain.market.symbols import LONGEST, QUOTES, SETTLES, Symbol, parse, taken_apart
 from app.errors import InvalidInput
 
 
@@ -37,14 +37,18 @@ def test_what_says_that_it_is_a_perpetual_is_one_although_spot_is_asked_for(text
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("ETHBTC", "ETH/BTC:BTC"),
+        ("ETHBTC", "ETH/BTC"),
         ("1000PEPEUSDT", "1000PEPE/USDT:USDT"),
         ("BTCFDUSD", "BTC/FDUSD:FDUSD"),
         ("BTCUSDC", "BTC/USDC:USDC"),
         ("USDCUSDT", "USDC/USDT:USDT"),
-        ("BTCUSD", "BTC/USD:USD"),
+        ("BTCUSD", "BTC/USD"),
+        ("DOTUSD", "DOT/USD"),
+        ("XBTUSD", "XBT/USD"),
+        ("BTCTUSD", "BTC/TUSD"),
+        ("BROCCOLI714USDT", "BROCCOLI714/USDT:USDT"),
         ("BTC/USD:BTC", "BTC/USD:BTC"),
-        ("BNBBTC", "BNB/BTC:BTC"),
+        ("BNBBTC", "BNB/BTC"),
         ("TUSDUSDT", "TUSD/USDT:USDT"),
     ],
 )
@@ -57,7 +61,7 @@ def test_the_quote_coin_is_found_where_nothing_separates_it(text: str, name: str
     ["", " ", "/", ":", "BTC", "USDT", "BTC/", "/USDT", "BTC/USDT:", "BTC/BTC", "BTC-USDT-230630", "BTC/USDT:USDT-230630", "A/B/C",
      "BTC USDT",
      "BTC/USDT:USDT:X", "\uff22\uff34\uff23USDT", "\u0431\u0442/usdt", "BTC/USDT'", "X" * 40,
-     "ABCDEFGHIJKLMNO/USDT:USDT", "BTC-USDT-SWAP-SWAP"],
+     "ABCDEFGHIJKLMNOPQRSTU/USDT:USDT", "BTC-USDT-SWAP-SWAP"],
 )  # fmt: skip
 def test_what_is_no_symbol_is_refused(text: str):
     with pytest.raises(InvalidInput) as refusal:
@@ -80,13 +84,21 @@ def test_our_form_is_read_as_itself(base: str, quote: str, perpetual: bool):
     assert taken_apart(symbol.name).is_perpetual == perpetual
 
 
-@given(base=coins, quote=st.sampled_from(QUOTES))
+@given(base=coins, quote=st.sampled_from(sorted(SETTLES)))
 def test_every_separated_spelling_of_a_perpetual_is_the_same(base: str, quote: str):
     name = f"{base}/{quote}:{quote}"
     if base == quote or len(name) > LONGEST or base in {"SWAP", "PERP", "P"}:
         return
 
     assert {parse(f"{base}-{quote}-SWAP"), parse(f"{base}-{quote}"), parse(f"{base}_{quote}_{quote}")} == {name}
+
+
+@pytest.mark.parametrize("text", ["BTC-USD-SWAP", "BTCUSD_PERP", "ETHUSD.P"])
+def test_a_perpetual_in_dollars_must_say_in_which_coin_it_is_settled(text: str):
+    with pytest.raises(InvalidInput) as refusal:
+        parse(text)
+
+    assert "/USD:" in refusal.value.cure
 
 
 @given(base=coins, quote=st.sampled_from(["USDT", "USDC", "BTC"]))
