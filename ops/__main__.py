@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ WELL, NOT_WELL, USAGE, UNAVAILABLE, MISCONFIGURED, REFUSED = 0, 1, 2, 3, 4, 5
 def main(words: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
     args = _parser().parse_args(words)
+    args.line = _line(sys.argv[1:] if words is None else words)
     try:
         settings = settings_module.load(os.environ)
         if args.command in _OF_THE_FLEET:
@@ -207,6 +209,13 @@ def ctl(settings: Settings, args: argparse.Namespace) -> int:
         return WELL
     Supervisor(settings.supervisor_socket).pid()  # its codes don't say whether anybody answered; this raises if not
     return NOT_WELL
+
+
+def _line(words: Sequence[str]) -> str:
+    """The command as it was typed, to be typed again with something before it."""
+    name = sys.argv[0]
+    began = f"{sys.executable} -m ops" if name.endswith("__main__.py") else shlex.quote(name)
+    return f"{began} {shlex.join(words)}"
 
 
 _CHOICE = "FLOTILLA__FEED__EXCHANGES"

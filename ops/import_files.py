@@ -12,11 +12,12 @@ from app.errors import InvalidInput
 from app.exchanges.replay.candle_files import Said
 from app.settings import Settings
 from app.storage.database import open_engine
-from app.usecases.import_candles import FileReport, ImportReport, Progress, import_files
-from ops import one_world
+from app.usecases.import_candles import FileReport, ImportReport, OtherWorld, Progress, check_world, import_files
+from ops import migrate, one_world
 
 WELL, NOT_WELL, CUT_OFF = 0, 1, 130
 MOST_UTC_OFFSET_H = 14
+CHOICE = "FLOTILLA__FEED__EXCHANGES"
 
 
 def run(settings: Settings, args: argparse.Namespace) -> int:
@@ -34,6 +35,13 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         quote=args.quote.upper() if args.quote else None,
         utc_offset_h=args.utc_offset,
     )
+    try:
+        check_world(said.exchange, simulated=settings.simulated)
+    except OtherWorld as error:
+        error.cure = f"{CHOICE}={error.source} {args.line}"
+        raise
+    if migrate.make_if_empty(settings.database_url):
+        print("the database was empty: its tables are made", file=sys.stderr)
     engine = open_engine(settings.database_url, pool_size=1)
     try:
         if settings.database.url:

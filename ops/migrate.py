@@ -53,6 +53,20 @@ def upgrade(url: str) -> tuple[str | None, str]:
         engine.dispose()  # closes the connection that holds the lock
 
 
+def make_if_empty(url: str) -> bool:
+    """Make the tables of a database that has none; whether that was so. One that holds something is left as it is."""
+    scheme, _, path = url.partition("?")[0].partition(":///")
+    if scheme != "sqlite" or Path(path).exists():  # there is nobody to ask where no file is
+        engine = open_engine(url, pool_size=1)
+        try:
+            if status(engine).state != "empty":
+                return False
+        finally:
+            engine.dispose()
+    upgrade(url)
+    return True
+
+
 def status(engine: Engine) -> MigrationStatus:
     """Say where the database stands."""
     with reading(engine) as db:

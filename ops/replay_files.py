@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.exchanges.table import EXCHANGES, make
 from app.settings import Settings
 from app.storage.database import open_engine
 from app.usecases.replay_market import READERS, ReplayReport, replay_files
+from ops import migrate
 
 WELL = 0
 
@@ -33,6 +35,8 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             raise NotFound(f"There is no file {path}.", cure="Check the path.")
     name = REPLAY + args.exchange
     exchange = make(name, msgspec.structs.asdict(getattr(settings, venue_of(name))))
+    if migrate.make_if_empty(settings.database_url):
+        print("the database was empty: its tables are made", file=sys.stderr)
     engine = open_engine(settings.database_url, pool_size=1)
     try:
         report = asyncio.run(

@@ -95,6 +95,14 @@ Progress = Callable[[FileReport, int, int], None]
 """Told after each batch: the file as it stands, which one it is, and of how many."""
 
 
+class OtherWorld(InvalidInput):
+    """Real candles for the demo's database, or the other way round. ``source`` is what feed.exchanges must be for them."""
+
+    def __init__(self, message: str, source: str) -> None:
+        super().__init__(message, cure=f"Set feed.exchanges to {source} for this command.")
+        self.source = source
+
+
 def check_world(exchange: str, *, simulated: bool) -> None:
     """Refuse what would put real candles beside simulated ones, or the other way round, and names that nobody knows."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)?", exchange):
@@ -102,14 +110,12 @@ def check_world(exchange: str, *, simulated: bool) -> None:
             f"{exchange[:50]!r} is no name of an exchange.", cure="Write it like binance, in small letters."
         )
     if simulated and not is_simulated(exchange):
-        raise InvalidInput(
-            f"The present database is the demo's, and {exchange} is a real exchange: the two never mix.",
-            cure=f"FLOTILLA__FEED__EXCHANGES={exchange} flotilla import ...  imports into the live database.",
+        raise OtherWorld(
+            f"The present database is the demo's, and {exchange} is a real exchange: the two never mix.", exchange
         )
     if not simulated and is_simulated(exchange):
-        raise InvalidInput(
-            f"The present database is of the live market, and {exchange} is simulated: the two never mix.",
-            cure="FLOTILLA__FEED__EXCHANGES=demo flotilla import ...  imports into the demo's database.",
+        raise OtherWorld(
+            f"The present database is of the live market, and {exchange} is simulated: the two never mix.", "demo"
         )
     check_id(venue_of(exchange))
 

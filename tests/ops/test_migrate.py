@@ -19,7 +19,7 @@ from app.errors import Misconfigured, Unavailable
 from app.storage import tables
 from app.storage.database import open_engine, reading, schema_version, transaction
 from app.storage.types import Json
-from ops.migrate import status, upgrade
+from ops.migrate import make_if_empty, status, upgrade
 
 every_table = pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
 
@@ -30,6 +30,11 @@ def test_a_blank_database_is_brought_to_the_newest_tables(blank_database_url: st
 
 def test_the_code_names_the_newest_migration(engine: Engine):
     assert status(engine).head == tables.SCHEMA_VERSION
+
+
+def test_only_an_empty_database_has_its_tables_made_in_passing(blank_database_url: str, tmp_path: Path):
+    assert [make_if_empty(blank_database_url) for _ in range(2)] == [True, False]
+    assert [make_if_empty(f"sqlite:///{tmp_path}/new/one.db") for _ in range(2)] == [True, False]
 
 
 def test_the_second_upgrade_changes_nothing(blank_database_url: str):

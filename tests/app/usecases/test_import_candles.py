@@ -15,7 +15,7 @@ from app.exchanges.replay.candle_files import Said
 from app.storage import funding, klines, pairs
 from app.storage.database import open_engine, reading, transaction
 from app.storage.klines import Kline
-from app.usecases.import_candles import FileReport, ImportReport, check_world, import_files
+from app.usecases.import_candles import FileReport, ImportReport, OtherWorld, check_world, import_files
 from tests.app.exchanges.replay.candle_builder import HOUR, START, as_json, csv_text, feather, iso, rows
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -196,10 +196,10 @@ def test_funding_times_of_another_zone_are_noticed_before_anything_is_stored(sql
 @pytest.mark.parametrize(("exchange", "simulated"), [("binance", True), ("demo-binance", False)])
 def test_simulated_and_real_candles_never_mix(exchange: str, simulated: bool):
     check_world(exchange, simulated=not simulated)
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(OtherWorld) as caught:
         check_world(exchange, simulated=simulated)
 
-    assert "FLOTILLA__FEED__EXCHANGES=" in caught.value.cure
+    assert caught.value.source == exchange.replace("demo-binance", "demo")
 
 
 @pytest.mark.parametrize("exchange", ["binanec", "Binance!", "", "demo-binanec"])
