@@ -81,11 +81,6 @@ def latest(db: Connection, timeframe: str) -> dict[int, Flow]:
     return _SPANS.latest(db, timeframe)
 
 
-def at(db: Connection, timeframe: str, open_time: int) -> dict[int, Flow]:
-    """All pairs' sums of one span: a feed that was killed goes on from those of the present minute."""
-    return _SPANS.at(db, timeframe, open_time)
-
-
 def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[Flow]]]:
     """All pairs' sums of a stretch of time, one pair after the other."""
     return _SPANS.between(db, timeframe, start_ms, end_ms)

@@ -1,6 +1,9 @@
-"""Candles that are over. What an exchange said may be corrected by what it says later, and by an import, never by a roll-up."""
+"""Candles that are over. What an exchange said may be corrected by what it says later, and by an import, never by a roll-up.
 
-from collections.abc import Iterable, Iterator
+What a person imported is never purged. So a candle that was imported stays an import, whoever confirms or corrects it.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Literal, TypeAlias
@@ -14,6 +17,9 @@ from app.storage.tables import KLINE_SOURCES, klines
 
 Source = Literal["stream", "rest", "rollup", "import"]
 Place: TypeAlias = tuple[int, str, int]
+"""Pair, timeframe, open time."""
+FEW_PAIRS = 300
+"""Up to so many are sought one by one; of more, all that there are of that time are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +48,16 @@ _PRICES = attrgetter("open", "high", "low", "close", "volume")
 _SPANS = Spans(klines, Kline, yields=("source", "rollup"), sources=KLINE_SOURCES)
 
 
-def store(db: Connection, rows: Iterable[Kline]) -> int:
-    """Write candles; how many were new or changed. The same ones again change nothing, whatever their source.
+def store(db: Connection, rows: Iterable[Kline]) -> list[Kline]:
+    """Write candles; those that were new or changed, as they stand now. The same ones again change nothing.
 
     A candle that says less (an import knows no trades) does not take away what is known of the same volume.
     """
-    wanted = {_place(row): row for row in rows}
-    there = _already(db, wanted.values())
+    wanted = {place_of(row): row for row in rows}
+    there = at(db, wanted)
     changed = [new for key, row in wanted.items() if (new := _corrected(there.get(key), row)) is not None]
     _SPANS.store(db, changed)
-    return len(changed)
+    return changed
 
 
 def read(
@@ -72,28 +78,16 @@ def newest(db: Connection, pair_id: int, timeframe: str) -> Kline | None:
     return _SPANS.newest(db, pair_id, timeframe)
 
 
-def latest(db: Connection, timeframe: str) -> dict[int, Kline]:
-    """The last one of each pair."""
-    return _SPANS.latest(db, timeframe)
-
-
-def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[Kline]]]:
-    """All pairs' candles of a stretch of time, one pair after the other."""
-    return _SPANS.between(db, timeframe, start_ms, end_ms)
+def between(
+    db: Connection, timeframe: str, start_ms: int, end_ms: int, pair_ids: Collection[int] | None = None
+) -> Iterator[tuple[int, list[Kline]]]:
+    """All pairs' candles of a stretch of time, or these pairs', one pair after the other."""
+    return _SPANS.between(db, timeframe, start_ms, end_ms, pair_ids)
 
 
 def count(db: Connection, pair_id: int, timeframe: str) -> int:
     """How many there are."""
     return _SPANS.count(db, pair_id, timeframe)
-
-
-def open_times(db: Connection, pair_id: int, timeframe: str, start_ms: int, end_ms: int) -> list[int]:
-    """When the stored candles of a stretch of time opened, oldest first."""
-    mine = klines.c
-    query = select(mine.open_time).where(
-        mine.pair_id == pair_id, mine.timeframe == timeframe, mine.open_time >= start_ms, mine.open_time < end_ms
-    )
-    return list(db.execute(query.order_by(mine.open_time)).scalars())
 
 
 def missing(
@@ -122,14 +116,14 @@ def missing(
     return [gap for gap in gaps if gap[0] < gap[1]][:limit]
 
 
-def _already(db: Connection, rows: Iterable[Kline]) -> dict[Place, Kline]:
+def at(db: Connection, places: Iterable[Place]) -> dict[Place, Kline]:
     """The stored ones of these: those of one pair lie in one stretch of an index, those of one minute in one of another."""
     found: dict[Place, Kline] = {}
     times: dict[tuple[int, str], set[int]] = {}
     pairs: dict[tuple[str, int], set[int]] = {}
-    for row in rows:
-        times.setdefault((row.pair_id, row.timeframe), set()).add(row.open_time)
-        pairs.setdefault((row.timeframe, row.open_time), set()).add(row.pair_id)
+    for pair_id, timeframe, open_time in places:
+        times.setdefault((pair_id, timeframe), set()).add(open_time)
+        pairs.setdefault((timeframe, open_time), set()).add(pair_id)
     mine = klines.c
     queries = []
     if len(times) <= len(pairs):
@@ -139,12 +133,14 @@ def _already(db: Connection, rows: Iterable[Kline]) -> dict[Place, Kline]:
     else:
         queries = [
             select(*_SPANS.columns).where(
-                mine.timeframe == timeframe, mine.source.in_(KLINE_SOURCES), mine.open_time == opened
+                mine.timeframe == timeframe,
+                mine.open_time == opened,
+                mine.pair_id.in_(those) if len(those) <= FEW_PAIRS else mine.source.in_(KLINE_SOURCES),
             )
-            for timeframe, opened in pairs
+            for (timeframe, opened), those in pairs.items()
         ]
     for query in queries:
-        found |= {_place(stored): stored for stored in (Kline(*values) for values in db.execute(query))}
+        found |= {place_of(stored): stored for stored in (Kline(*values) for values in db.execute(query))}
     return found
 
 
@@ -155,7 +151,8 @@ def _one_of(times: list[int], length: int) -> list[ColumnElement[bool]]:
     return [opened.in_(times[begin : begin + 500]) for begin in range(0, len(times), 500)]
 
 
-def _place(row: Kline) -> Place:
+def place_of(row: Kline) -> Place:
+    """Which one it is."""
     return row.pair_id, row.timeframe, row.open_time
 
 
@@ -165,10 +162,13 @@ def _corrected(there: Kline | None, new: Kline) -> Kline | None:
         return new
     if new.source == "rollup" and there.source != "rollup":
         return None
+    if there.source == "import":
+        new = replace(new, source="import")
     less = all(mine is None or mine == theirs for mine, theirs in zip(_MORE(new), _MORE(there), strict=True))
     if less and _PRICES(new) == _PRICES(there):
         # A roll-up that the exchange then confirms becomes its word, so that no later roll-up touches it.
-        return None if there.source != "rollup" or new.source == "rollup" else replace(there, source=new.source)
+        stronger = there.source == "rollup" or new.source == "import"
+        return replace(there, source=new.source) if stronger and new.source != there.source else None
     if new.volume != there.volume:
         return new
     both = zip(_MORE_NAMES, _MORE(new), _MORE(there), strict=True)

@@ -3,7 +3,7 @@
 Candles, flow, tickers, depth and open interest are kept alike, so this is said once; each has a module that gives it its names.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -79,21 +79,17 @@ class Spans(Generic[R]):
         query = select(trading_pairs.c.id, *self.columns).select_from(trading_pairs.join(mine, is_last))
         return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
 
-    def at(self, db: Connection, timeframe: str, open_time: int) -> dict[int, R]:
-        """All pairs' rows of one span."""
-        mine = self.table.c
-        query = select(mine.pair_id, *self.columns).where(*self._of_all(timeframe), mine.open_time == open_time)
-        return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
-
-    def between(self, db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[R]]]:
-        """All pairs' rows of a stretch of time, one pair after the other, each one's oldest first.
+    def between(
+        self, db: Connection, timeframe: str, start_ms: int, end_ms: int, pair_ids: Collection[int] | None = None
+    ) -> Iterator[tuple[int, list[R]]]:
+        """All pairs' rows of a stretch of time, or these pairs', one pair after the other, each one's oldest first.
 
         An hour's minutes of a thousand pairs are more than a small process can hold at once.
         """
         mine = self.table.c
-        query = select(mine.pair_id, *self.columns).where(
-            *self._of_all(timeframe), mine.open_time >= start_ms, mine.open_time < end_ms
-        )
+        # The index of pairs serves those that are named, the index of ages all of them.
+        those = self._of_all(timeframe) if pair_ids is None else self._of_some(timeframe, pair_ids)
+        query = select(mine.pair_id, *self.columns).where(*those, mine.open_time >= start_ms, mine.open_time < end_ms)
         rows = db.execute(query.order_by(mine.pair_id, mine.open_time))
         for pair_id, some in groupby(rows, itemgetter(0)):
             yield pair_id, [self.row(*row) for _, *row in some]
@@ -107,6 +103,9 @@ class Spans(Generic[R]):
         """Every pair's, in words that let the index of ages be used."""
         those = [self.table.c.timeframe == timeframe]
         return [*those, self.table.c.source.in_(self.sources)] if self.sources else those
+
+    def _of_some(self, timeframe: str, pair_ids: Collection[int]) -> list[ColumnElement[bool]]:
+        return [self.table.c.pair_id.in_(pair_ids), self.table.c.timeframe == timeframe]
 
     def _of(self, pair_id: int, timeframe: str) -> tuple[ColumnElement[bool], ...]:
         return self.table.c.pair_id == pair_id, self.table.c.timeframe == timeframe

@@ -28,6 +28,7 @@ from app.storage import funding, klines, old_rows, pairs
 from app.storage.database import reading, transaction
 from app.storage.funding import FundingRow
 from app.usecases.harvest import kline
+from app.usecases.higher_candles import make_higher
 
 HOUR_MS = 60 * MINUTE_MS
 EIGHT_HOURS_MS = 8 * HOUR_MS
@@ -224,10 +225,11 @@ class _Store:
                 db, {one.symbol for one, _ in candles} | {one.symbol for one in rates}
             )
             rows = [kline(ids[one.symbol], one, "import", marks) for one, marks in candles]
-            stored = klines.store(db, rows)
+            stored = len(klines.store(db, rows))
             stored += funding.store(
                 db, [FundingRow(ids[one.symbol], one.time_ms, one.rate, one.mark_price) for one in rates]
             )
+        make_higher(self.engine, rows, only_anew=True)
         self.pair_ids = ids
         file.stored += stored
         file.unchanged += len(candles) + len(rates) - stored

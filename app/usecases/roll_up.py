@@ -23,7 +23,7 @@ from app.storage.flow import Flow
 from app.storage.klines import Kline
 from app.storage.open_interest import OpenInterestRow
 from app.storage.tickers import TickerRow
-from app.usecases.write_market import summed
+from app.usecases.higher_candles import summed
 
 SUMMARY = "Roll the market's minutes up into hours, and the hours of flow into days."
 HOUR_MS = 60 * MINUTE_MS

@@ -1,28 +1,26 @@
-"""Write what the feed harvested: one transaction, in which finished hours and days are rolled up from their minutes as well.
+"""Write what the feed harvested: one transaction, and then the higher candles that its minutes complete.
 
 A row that the database refuses would hold up all others for ever. So what is refused as a whole is written in halves, down to the
 rows that are at fault, which are let go and told.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from app.domain.market.timeframes import length_ms, open_of
-from app.domain.market.watching import MADE_OF
 from app.errors import Misconfigured, Unavailable
 from app.storage import depths, flow, funding, klines, open_interest, refused, symbols, tickers
 from app.storage.database import transaction
 from app.storage.klines import Kline
 from app.usecases.harvest import Harvest
+from app.usecases.higher_candles import Made, make_higher
 
 
 @dataclass(slots=True)
 class Written:
-    """Rows by table, and the candles that came into being by rolling up."""
+    """Rows by table, and the candles that a candle of the stream completed."""
 
     rows: dict[str, int] = field(default_factory=dict)
     rolled: list[Kline] = field(default_factory=list)
@@ -33,12 +31,12 @@ class Written:
 
 
 def write(engine: Engine, harvest: Harvest, now: datetime) -> Written:
-    """Store all of it or nothing. The same harvest again changes nothing."""
+    """Store all of it or nothing, then what it completes. The same harvest again changes nothing.
+
+    When it raises in between, the same again makes up for it.
+    """
     with transaction(engine) as db:
-        written = Written()
-        changed = klines.store(db, harvest.klines.values()) if harvest.klines else 0
-        if changed:
-            written.rolled = _roll_up(db, harvest.klines.values())
+        changed = klines.store(db, harvest.klines.values()) if harvest.klines else []
         if harvest.flows:
             flow.store(db, harvest.flows.values())
         if harvest.tickers:
@@ -50,20 +48,26 @@ def write(engine: Engine, harvest: Harvest, now: datetime) -> Written:
         if harvest.funding:
             funding.store(db, harvest.funding.values())
         if harvest.refused:
-            refused.store(db, harvest.refused)
+            # By our clock, as they are purged: the market's may run faster.
+            refused.store(db, [replace(message, at=now) for message in harvest.refused])
         if harvest.notes:
             symbols.note_market(db, harvest.notes.values(), now)
+    refused_count = len(harvest.refused)
+    try:
+        higher = make_higher(engine, harvest.klines.values()) if harvest.klines else Made()
+    except Exception:
+        harvest.refused.clear()  # they have no key: written again, they would stand there twice
+        raise
     counts = {
-        "klines": changed + len(written.rolled),
+        "klines": len(changed) + higher.changed,
         "trade_flow": len(harvest.flows),
         "tickers": len(harvest.tickers),
         "depth_summaries": len(harvest.depths),
         "open_interest": len(harvest.open_interest),
         "funding_rates": len(harvest.funding),
-        "refused_messages": len(harvest.refused),
+        "refused_messages": refused_count,
     }
-    written.rows = {table: count for table, count in counts.items() if count}
-    return written
+    return Written({table: count for table, count in counts.items() if count}, higher.news)
 
 
 def write_what_can_be(engine: Engine, harvest: Harvest, now: datetime) -> Written:
@@ -84,58 +88,3 @@ def write_what_can_be(engine: Engine, harvest: Harvest, now: datetime) -> Writte
         written.refused += part.refused
         written.why = part.why or written.why
     return written
-
-
-def _roll_up(db: Connection, stored: Iterable[Kline]) -> list[Kline]:
-    """The higher candles that end with one of these, where all that they are made of is there. Gaps are left to the repair."""
-    rolled: list[Kline] = []
-    ended = list(stored)
-    while ended:
-        wanted = {
-            (row.pair_id, timeframe, open_of(row.open_time, timeframe))
-            for row in ended
-            for timeframe, base in MADE_OF.items()
-            if base == row.timeframe and (row.open_time + length_ms(base)) % length_ms(timeframe) == 0
-        }
-        made = [row for key in sorted(wanted) if (row := _made(db, *key)) is not None]
-        if made:
-            klines.store(db, made)
-        rolled += made
-        ended = made
-    return rolled
-
-
-def _made(db: Connection, pair_id: int, timeframe: str, open_time: int) -> Kline | None:
-    base = MADE_OF[timeframe]
-    length = length_ms(timeframe)
-    parts = klines.read(
-        db, pair_id, base, since_ms=open_time, until_ms=open_time + length, limit=length // length_ms(base)
-    )
-    if len(parts) * length_ms(base) != length:
-        return None
-    return summed(pair_id, timeframe, open_time, parts)
-
-
-def summed(pair_id: int, timeframe: str, open_time: int, parts: list[Kline]) -> Kline:
-    """One candle of several. What one part does not know, the whole does not know."""
-
-    def total(name: str) -> float | None:
-        values = [getattr(part, name) for part in parts]
-        return None if None in values else sum(values)
-
-    trades = total("trades")
-    return Kline(
-        pair_id,
-        timeframe,
-        open_time,
-        parts[0].open,
-        max(part.high for part in parts),
-        min(part.low for part in parts),
-        parts[-1].close,
-        sum(part.volume for part in parts),
-        total("quote_volume"),
-        None if trades is None else int(trades),
-        total("taker_buy_volume"),
-        total("taker_buy_quote_volume"),
-        "rollup",
-    )

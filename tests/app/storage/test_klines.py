@@ -24,7 +24,7 @@ def candle(minute: int, close: float = 1.5, *, pair_id: int = 1, **more: Any) ->
 
 def store(engine: Engine, *rows: Kline) -> int:
     with transaction(engine) as db:
-        return klines.store(db, rows)
+        return len(klines.store(db, rows))
 
 
 def read(engine: Engine, pair_id: int = 1, **how: Any) -> list[Kline]:
@@ -56,10 +56,34 @@ def test_what_is_not_known_stays_unknown(engine: Engine):
 
 
 def test_the_same_candles_again_change_nothing_whatever_their_source(engine: Engine):
-    store(engine, candle(0, source="stream"), candle(1, source="stream"))
+    store(engine, candle(0, source="stream"), candle(1, source="rest"), candle(2, source="import"))
 
-    assert store(engine, candle(0, source="import"), candle(1, source="rest")) == 0
-    assert [row.source for row in read(engine)] == ["stream", "stream"]
+    assert store(engine, candle(0, source="rest"), candle(1, source="stream"), candle(2, source="stream")) == 0
+    assert [row.source for row in read(engine)] == ["stream", "rest", "import"]
+
+
+@pytest.mark.parametrize("source", ["stream", "rest", "rollup"])
+def test_what_a_person_imports_is_an_import_from_then_on_whoever_said_the_same_or_corrects_it(
+    engine: Engine, source: str
+):
+    full = candle(0, trades=17, source=source)
+    store(engine, full)
+
+    assert store(engine, candle(0, source="import")) == 1
+    assert store(engine, candle(0, source="import")) == 0
+    assert read(engine) == [replace(full, source="import")]
+    assert store(engine, candle(0, 1.75, source="rest")) == 1
+    assert store(engine, candle(0, 1.25, source="rollup")) == 0
+    assert read(engine) == [replace(full, close=1.75, source="import")]
+
+
+def test_what_was_stored_is_told_as_it_stands_now(engine: Engine):
+    full = candle(0, trades=17)
+    store(engine, full, candle(1, source="stream"))
+    with transaction(engine) as db:
+        changed = klines.store(db, [candle(0, 1.75), candle(1, 9.9, source="rollup"), candle(2)])
+
+    assert changed == [replace(full, close=1.75), candle(2)]
 
 
 @pytest.mark.parametrize("source", ["stream", "rest", "import"])
@@ -82,7 +106,7 @@ def test_a_candle_that_says_less_takes_nothing_away(engine: Engine):
     full = candle(0, trades=17, taker_buy_volume=4.0, quote_volume=15.0, source="stream", marks="odd")
     store(engine, full)
 
-    assert store(engine, candle(0, source="import")) == 0
+    assert store(engine, candle(0, source="rest")) == 0
     assert store(engine, candle(0, close=1.75, source="import")) == 1
     assert read(engine) == [replace(full, close=1.75, source="import")]
 
@@ -94,7 +118,11 @@ def test_what_belonged_to_another_volume_goes_with_it(engine: Engine):
     assert [(row.volume, row.trades) for row in read(engine)] == [(11.0, None)]
 
 
-def test_candles_of_many_pairs_and_many_times_are_counted_alike(engine: Engine):
+@pytest.mark.parametrize("few", [1, 1_000])
+def test_candles_of_many_pairs_and_many_times_are_counted_alike(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, few: int
+):
+    monkeypatch.setattr(klines, "FEW_PAIRS", few)
     one_minute = [candle(0, pair_id=pair_id) for pair_id in range(1, 9)]
     far_apart = [candle(minute) for minute in (0, 10_000, 500_000)]
 
@@ -132,17 +160,11 @@ def test_the_newest_of_each_pair(engine: Engine):
         ids = pairs.ensure_pairs(db, "binance", [instrument(f"{coin}/USDT") for coin in ("BTC", "ETH", "XRP")], NOW)
         btc, eth = ids["BTC/USDT"], ids["ETH/USDT"]
         klines.store(db, [candle(minute, pair_id=btc) for minute in range(3)] + [candle(1, pair_id=eth)])
-        latest = klines.latest(db, "1m")
-
-        assert {pair_id: row.open_time for pair_id, row in latest.items()} == {
-            btc: START + 2 * MINUTE,
-            eth: START + MINUTE,
-        }
-        assert klines.newest(db, btc, "1m") == latest[btc]
+        assert klines.newest(db, btc, "1m") == candle(2, pair_id=btc)
         assert klines.newest(db, btc, "1h") is None
         assert klines.count(db, btc, "1m") == 3
-        assert klines.open_times(db, btc, "1m", START, START + 2 * MINUTE) == [START, START + MINUTE]
         assert dict(klines.between(db, "1m", START + MINUTE, START + 2 * MINUTE)) == {
             btc: [candle(1, pair_id=btc)],
             eth: [candle(1, pair_id=eth)],
         }
+        assert dict(klines.between(db, "1m", START, START + 2 * MINUTE, [eth])) == {eth: [candle(1, pair_id=eth)]}

@@ -70,17 +70,9 @@ def test_the_present_minute_is_written_again_and_again(engine: Engine, module: A
         assert module.read(db, 1, "1m") == [second]
 
 
-def some_flow(minute: int, buy: float, sell: float, status: str = "ok", pair_id: int = 1) -> flow.Flow:
+def some_flow(minute: int, buy: float, sell: float, status: str = "ok") -> flow.Flow:
     values = FEW | {"buy_volume": buy, "sell_volume": sell}
-    return flow.Flow(pair_id, "1m", START + minute * MINUTE, **values, status=status)  # type: ignore[arg-type]
-
-
-def test_a_feed_that_was_killed_finds_the_sums_of_the_present_minute(engine: Engine):
-    present = {1: some_flow(5, 1.0, 2.0), 2: some_flow(5, 3.0, 4.0, pair_id=2)}
-    write(engine, flow, some_flow(4, 9.0, 9.0), *present.values())
-
-    with reading(engine) as db:
-        assert flow.at(db, "1m", START + 5 * MINUTE) == present
+    return flow.Flow(1, "1m", START + minute * MINUTE, **values, status=status)  # type: ignore[arg-type]
 
 
 def test_cvd_gets_each_minute_with_its_status(engine: Engine):

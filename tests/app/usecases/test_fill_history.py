@@ -123,11 +123,20 @@ def test_a_gap_in_the_middle_is_asked_for_and_nothing_else(asked: Asked):
 
     assert asked.fill() == 5
     assert [(timeframe, since_ms, count) for _, timeframe, since_ms, count in asked.calls] == [
+        ("4h", BEGAN_MS // length_ms("4h") * length_ms("4h") - 9 * length_ms("4h"), 1),
         ("1m", minutes_ago(202), 3),
         ("1m", minutes_ago(50), 1),
-        ("4h", BEGAN_MS // length_ms("4h") * length_ms("4h") - 9 * length_ms("4h"), 1),
     ]
     assert asked.fill() == 0
+
+
+def test_higher_candles_that_a_killed_process_did_not_make_any_more_are_asked_for(asked: Asked):
+    asked.fill()
+    asked.forget("5m", minutes_ago(5))
+    asked.forget("15m", minutes_ago(15))
+
+    assert asked.fill() == 2
+    assert [(timeframe, count) for _, timeframe, _, count in asked.calls] == [("15m", 1), ("5m", 1)]
 
 
 def test_what_the_exchange_does_not_have_is_asked_for_again_an_hour_later(sqlite_asked: Asked):

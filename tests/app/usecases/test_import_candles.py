@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from app.domain.market.cleaning import CHECKS
 from app.errors import InvalidInput, Misconfigured
+from app.exchanges.exchange import Instrument
 from app.exchanges.replay import candle_files
 from app.exchanges.replay.candle_files import Said
 from app.storage import funding, klines, pairs
@@ -157,7 +158,27 @@ def test_what_the_exchange_said_is_corrected_but_loses_nothing(sqlite_engine: En
     report = bring(sqlite_engine, path)
 
     assert counts(report) == [(2, 1, 1, 0)]
+    assert {row.source for row in stored(sqlite_engine)} == {"import"}
     assert [(row.trades, row.close) for row in stored(sqlite_engine)] == [(17, first.close), (None, second.close)]
+
+
+def test_an_imported_minute_mends_what_was_made_of_another_one_and_makes_nothing_that_was_not_there(
+    sqlite_engine: Engine, tmp_path: Path
+):
+    lines = [("time", "open", "high", "low", "close", "volume")]
+    lines += [(START + minute * 60_000, 1.0, 2.0, 0.5, 1.5, 10.0) for minute in range(15)]
+    path = tmp_path / "mine.csv"
+    path.write_text(csv_text(lines))
+    with transaction(sqlite_engine) as db:
+        known = [Instrument("BTC/USDT:USDT", "BTC", "USDT", "USDT")]
+        [pair_id] = pairs.ensure_pairs(db, "binance", known, NOW).values()
+        klines.store(db, [klines.Kline(pair_id, "5m", START, 1.0, 7.0, 0.5, 1.5, 49.0, source="rollup")])
+    bring(sqlite_engine, path, symbol="BTC/USDT:USDT", timeframe="1m")
+    with reading(sqlite_engine) as db:
+        [five] = klines.read(db, pair_id, "5m")
+        assert klines.count(db, pair_id, "15m") == 0
+
+    assert (five.high, five.volume, five.source) == (2.0, 50.0, "rollup")
 
 
 def test_a_pair_that_is_there_stays_as_the_exchange_describes_it(sqlite_engine: Engine, tmp_path: Path):
