@@ -5,7 +5,7 @@ there; so what counts as fresh grows with its speed.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from sqlalchemy import Connection, Engine
@@ -13,9 +13,11 @@ from sqlalchemy import Connection, Engine
 from app.cache.market import MOST_CANDLES, CachedBook, CachedCandle, CachedTicker, MarketCache
 from app.domain.market.readings import STATUSES, WARMING, Reading, Status
 from app.domain.market.timeframes import MINUTE_MS, last_closed, length_ms, open_of
+from app.domain.market.watching import HISTORY
 from app.domain.orderflow.flow import STALE_MS, Flow, cvd
 from app.domain.orderflow.open_interest import STALE_MS as INTEREST_STALE_MS
 from app.domain.orderflow.open_interest import OpenInterestState, change_percent
+from app.errors import InvalidInput
 from app.storage import depths, flow, funding, klines, open_interest, pairs, tickers
 from app.storage.database import reading
 from app.storage.depths import DepthRow
@@ -143,12 +145,18 @@ class MarketReader:
         since_ms: int | None = None,
         until_ms: int | None = None,
     ) -> CandleList:
-        """Closed candles: the newest ones, or those from ``since_ms`` on and before ``until_ms``."""
+        """Closed candles: the newest ones, or those from ``since_ms`` on and before ``until_ms``. Raises InvalidInput for a
+        timeframe that nobody collects and of which nothing was imported.
+        """
         if since_ms is not None or until_ms is not None:
             with reading(self._engine) as db:
                 pair_id = pairs.pair_id(db, exchange, symbol)
                 rows = klines.read(db, pair_id, timeframe, since_ms=since_ms, until_ms=until_ms, limit=limit)
-            return _judged([_candle(row) for row in rows], timeframe, time, history=True)
+                if not rows:
+                    _check_collected(db, pair_id, timeframe)
+            found = _judged([_candle(row) for row in rows], timeframe, time, history=True)
+            short = found.status == "ok" and _is_short(rows, timeframe, time, since_ms, until_ms, limit)
+            return replace(found, status="gap") if short else found
         held = self._cache.candles(exchange, symbol, timeframe) if limit <= MOST_CANDLES else None
         if held and len(held) >= limit:
             found = _judged(held[:limit][::-1], timeframe, time, from_cache=True)
@@ -157,6 +165,8 @@ class MarketReader:
         with reading(self._engine) as db:
             pair_id = pairs.pair_id(db, exchange, symbol)
             rows = klines.read(db, pair_id, timeframe, limit=max(limit, MOST_CANDLES))
+            if not rows:
+                _check_collected(db, pair_id, timeframe)
         candles = [_candle(row) for row in rows]
         if _judged(candles[-MOST_CANDLES:], timeframe, time).status == "ok":
             self._cache.fill_candles(exchange, symbol, timeframe, candles[::-1])
@@ -284,6 +294,28 @@ def _judged(
     elif not history and not _newest_there(newest, timeframe, time):
         status = "stale"
     return CandleList(status, age_ms, candles, from_cache)
+
+
+def _check_collected(db: Connection, pair_id: int, timeframe: str) -> None:
+    if timeframe not in HISTORY and klines.newest(db, pair_id, timeframe) is None:
+        known = ", ".join(sorted(HISTORY, key=length_ms))
+        raise InvalidInput(
+            f"Candles of {timeframe} are not collected, and none were imported.", cure=f"Use one of {known}."
+        )
+
+
+def _is_short(
+    rows: Sequence[Kline], timeframe: str, time: MarketTime, since_ms: int | None, until_ms: int | None, limit: int
+) -> bool:
+    """Whether a stretch that was asked for lacks its beginning or its end. What is not over yet cannot be missing."""
+    length = length_ms(timeframe)
+    if since_ms is not None and rows[0].open_time >= since_ms + length:
+        return True
+    if until_ms is None or time.now_ms is None or (since_ms is not None and len(rows) >= limit):
+        return False
+    last_ms = open_of(until_ms - 1, timeframe)
+    over = time.now_ms - (last_ms + length) > CLOSE_GRACE_MS * max(1.0, time.speed)
+    return over and rows[-1].open_time < last_ms
 
 
 def _newest_there(newest: int, timeframe: str, time: MarketTime) -> bool:

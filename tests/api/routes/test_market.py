@@ -174,6 +174,56 @@ def test_a_hole_in_the_candles_is_said(client: FlaskClient, pairs: dict[str, int
     assert data(client, "market/klines?symbol=ETHUSDT&timeframe=1m")["status"] == "gap"
 
 
+@pytest.mark.usefixtures("pairs")
+@pytest.mark.parametrize(
+    ("since", "until", "status"),
+    [
+        (149, None, "ok"),
+        (149.5, None, "ok"),
+        (150, None, "gap"),
+        (200, 100, "gap"),
+        (149, 100, "ok"),
+        (None, 140, "ok"),
+        (10, -60, "ok"),
+    ],
+)
+def test_a_stretch_whose_beginning_is_missing_has_a_gap(
+    client: FlaskClient, since: float | None, until: float | None, status: str
+):
+    edges = {"since": since, "until": until}
+    asked = "".join(f"&{n}={NEWEST_MS - int(back * MINUTE_MS)}" for n, back in edges.items() if back is not None)
+
+    assert data(client, f"market/klines?symbol=BTCUSDT&timeframe=1m&limit=200{asked}")["status"] == status
+
+
+def test_a_stretch_whose_end_is_missing_has_a_gap_and_one_that_the_limit_cut_has_not(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps
+):
+    with transaction(deps.engine) as db:
+        klines.store(db, [kline(pairs["ETH/USDT:USDT"], NEWEST_MS - back * MINUTE_MS) for back in range(20, 10, -1)])
+    path = f"market/klines?symbol=ETHUSDT&timeframe=1m&since={NEWEST_MS - 20 * MINUTE_MS}"
+
+    assert data(client, f"{path}&until={NEWEST_MS - 10 * MINUTE_MS}")["status"] == "ok"
+    assert data(client, f"{path}&until={NEWEST_MS - 9 * MINUTE_MS}")["status"] == "gap"
+    assert data(client, f"{path}&until={NEWEST_MS}&limit=5")["status"] == "ok"
+
+
+@pytest.mark.parametrize("edge", ["", f"&since={NEWEST_MS}"])
+def test_a_timeframe_that_nobody_collects_is_refused_unless_it_was_imported(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps, edge: str
+):
+    path = f"/api/v1/market/klines?symbol=BTCUSDT&timeframe=30m{edge}"
+    refused = client.get(path)
+    with transaction(deps.engine) as db:
+        old = replace(kline(pairs[BTC], NEWEST_MS - NEWEST_MS % (30 * MINUTE_MS)), timeframe="30m", source="import")
+        klines.store(db, [old])
+
+    assert refused.status_code == 400
+    assert "1m, 5m, 15m, 1h, 4h, 1d" in refused.get_json()["error"]["what_to_do"]
+    assert client.get(path).status_code == 200
+    assert client.get("/api/v1/market/klines?symbol=BTCUSDT&timeframe=4h").status_code == 200
+
+
 def test_candles_that_end_long_ago_are_stale_and_none_are_warming(
     client: FlaskClient, pairs: dict[str, int], deps: Deps
 ):
