@@ -440,6 +440,16 @@ def _check_feed(settings: Settings) -> None:
             _ = [symbols.parse(name, spot=spot) for name in names]
         except InvalidInput as error:
             raise Misconfigured(f"feed.{key}: {error}", cure=error.cure) from None
+    if twice := sorted({name for name in settings.feed.exchanges if settings.feed.exchanges.count(name) > 1}):
+        old = ", ".join(f"{old} is {new} today" for old, new in RENAMED.items() if new in twice)
+        raise Misconfigured(
+            f"feed.exchanges names {', '.join(twice)} twice{f' ({old})' if old else ''}.",
+            cure="Name each exchange once.",
+        )
+    if settings.simulated and settings.api.port == settings.demo.port:
+        raise Misconfigured(
+            f"api.port and demo.port are both {settings.api.port}.", cure="Give one of them another port, such as 8090."
+        )
     if settings.simulated and len(settings.feed.exchanges) > 1:
         raise Misconfigured(
             "feed.exchanges mixes the demo exchange with live ones.", cure="Name demo alone, or only live exchanges."

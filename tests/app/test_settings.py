@@ -85,6 +85,9 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path):
         ("FLOTILLA__CLOCK__TIMEZONE", "../etc/passwd", "timezone"),
         ("FLOTILLA__FEED__EXCHANGES", "Binance;rm", "feed.exchanges"),
         ("FLOTILLA__FEED__EXCHANGES", "demo,binance", "mixes"),
+        ("FLOTILLA__FEED__EXCHANGES", "okx,binance,okx", "okx twice"),
+        ("FLOTILLA__FEED__EXCHANGES", "huobi,htx", "htx twice.*huobi is htx today"),
+        ("FLOTILLA__API__PORT", "8090", "api.port and demo.port are both 8090"),
         ("FLOTILLA__FEED__SYMBOLS", "BTCUSDT,?!", "feed.symbols"),
         ("FLOTILLA__FEED__FLUSH_MS", "0", "FLOTILLA__FEED__FLUSH_MS"),
         ("FLOTILLA__DEMO__SYMBOLS", "1001", "FLOTILLA__DEMO__SYMBOLS"),
@@ -107,6 +110,12 @@ def test_what_cannot_be_used_is_refused_and_named(tmp_path: Path, variable: str,
 def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str):
     with pytest.raises(Misconfigured, match=r"TOML|api|nonsense|feed"):
         load({}, with_file(tmp_path, text))
+
+
+def test_a_live_fleet_may_have_the_port_that_a_demo_would_have(tmp_path: Path):
+    live = {"FLOTILLA__FEED__EXCHANGES": "binance", "FLOTILLA__API__PORT": "8090"}
+
+    assert load(live, tmp_path).api.port == 8090
 
 
 def test_a_config_file_that_was_named_must_exist(tmp_path: Path):
