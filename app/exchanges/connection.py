@@ -240,19 +240,24 @@ class Connection:
             if self._bans and (told_s := self._bans.left_s()):
                 due_s = told_s  # nothing is asked inside a ban, and the old one still runs
                 continue
+            link.spoke.clear()
             try:
                 successor = await self._open()
             except Unavailable as error:  # the old one still runs, so there is no haste
                 self._note = f"planned reconnect: {error}"
                 due_s = self._pace.longest_pause_s
                 continue
-            if await successor.first_word(self._pace.overlap_s):
+            lives = await successor.first_word(self._pace.overlap_s)
+            if lives and not (
+                link.spoke.is_set() and not successor.spoke.is_set()
+            ):  # where both are silent, it is quiet
                 self._planned += 1
                 if link.protocol.state is not State.OPEN:  # it went before the new one spoke
                     self._changed(False)
                     self._changed(True)
                 await link.end()
                 return successor
+            self._note = "planned reconnect: the new connection says nothing"
             self._link, due_s = link, self._pace.longest_pause_s
             await successor.end()
         if self._broken:

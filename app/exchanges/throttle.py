@@ -28,7 +28,10 @@ FIRST_BAN_S = 120.0  # Binance's shortest, where a 418 does not say how long
 LONGEST_GUESS_S = 3_600.0
 FORGIVEN_S = 600.0  # so long after a refusal, the next one is the first again
 MARGIN_S = 0.5  # an exchange may round its Retry-After down
-REFUSALS = frozenset({418, 429})
+FORBIDDEN = frozenset(
+    {403, 418}
+)  # a firewall's word is one against us too: who goes on asking stays outside for longer
+REFUSALS = FORBIDDEN | {429}
 
 
 @dataclass(slots=True, eq=False)
@@ -311,7 +314,7 @@ class Throttle:
         if status in REFUSALS or (status >= 400 and for_s is not None):
             if for_s is None:
                 for_s = _banned_for_s(body, self._now_ms())
-            self.refused(f"status {status}: {body[:120]}".strip(": "), for_s, banned=status == 418)
+            self.refused(f"status {status}: {body[:120]}".strip(": "), for_s, banned=status in FORBIDDEN)
 
     def refused(self, why: str, for_s: float | None = None, *, banned: bool = False) -> None:
         """The exchange said, in whatever way, that it was too much."""

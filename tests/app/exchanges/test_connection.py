@@ -5,6 +5,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -458,6 +459,24 @@ def test_a_successor_that_cannot_connect_does_not_cost_the_old_one():
             assert play.state.state == "open"
             assert play.changes == [True]
             assert "planned reconnect" in play.state.note
+
+    run(scene)
+
+
+def test_a_mute_successor_does_not_win_while_the_old_one_talks():
+    async def serve_some(connection: ServerConnection, number: int) -> None:
+        with contextlib.suppress(Exception):
+            while number == 1:
+                await connection.send("1")
+                await asyncio.sleep(0.005)
+            await connection.wait_closed()
+
+    async def scene() -> None:
+        async with stage(serve_some, lasts_s=0.05, pace=replace(HURRIED, overlap_s=0.1)) as play:
+            await play.until(lambda: "says nothing" in play.state.note)
+            heard = len(play.prices)
+            await play.until(lambda: len(play.prices) > heard)
+            assert (play.state.planned, play.state.state, play.changes) == (0, "open", [True])
 
     run(scene)
 

@@ -84,7 +84,7 @@ def test_the_exchange_s_own_count_is_believed(exchange: PlayedRest, tmp_path: Pa
     [
         (400, {"code": -1121, "msg": "Invalid symbol."}, NotFound),
         (400, {"code": -1102, "msg": "A mandatory parameter was not sent."}, InvalidInput),
-        (403, "<html>Forbidden</html>", Unavailable),
+        (403, "<html>Forbidden</html>", RateLimited),
         (451, {"code": 0, "msg": "Service unavailable from a restricted location"}, Unavailable),
         (200, "<html>Please log in to this network</html>", CorruptData),
         (200, {"another": "thing"}, CorruptData),
