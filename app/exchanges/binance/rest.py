@@ -24,6 +24,8 @@ MOST_TRADES = 1_000
 MOST_FUNDING = 1_000
 MOST_HISTORY = 500
 HISTORY_STEP_MS = 300_000
+SETTLED_MS = 2_000
+"""Our clock may be a little ahead: a candle that ended just now may still change."""
 USED = "x-mbx-used-weight-1m"
 LIMITS = (
     Limit("futures", 2_400, 60, USED),
@@ -210,7 +212,7 @@ def _instrument(listed: Listed, market: Market) -> Instrument | None:
 
 
 def candles(exchange: str, symbol: str, timeframe: str, since_ms: int, limit: int) -> RestCall:
-    """Closed is what ended before the answer came."""
+    """Closed is what ended a moment before the answer came."""
     market, native = place(symbol)
     limit = min(limit, MOST_CANDLES)
     parameters = {"symbol": native, "interval": timeframe, "startTime": since_ms, "limit": limit}
@@ -232,7 +234,7 @@ def candles(exchange: str, symbol: str, timeframe: str, since_ms: int, limit: in
                 trades=row.trades,
                 taker_buy_volume=row.taker_buy_volume,
                 taker_buy_quote_volume=row.taker_buy_quote_volume,
-                closed=row.close_ms < received_ms,
+                closed=row.close_ms + SETTLED_MS < received_ms,
             )
             for row in rows
         ]

@@ -8,7 +8,7 @@ import msgspec
 
 from app.domain.market import symbols
 from app.domain.market.timeframes import length_ms
-from app.errors import InvalidInput, Unavailable
+from app.errors import CorruptData, InvalidInput, Unavailable
 from app.exchanges.exchange import Channel, Instrument, Limit, RestCall, Session, Wanted
 from app.exchanges.okx import mapper
 from app.exchanges.okx.mapper import Market
@@ -121,11 +121,13 @@ class Okx:
         )
 
     def book(self, symbol: str) -> RestCall:
-        """400 levels. Its ``last_id`` is 0 where OKX does not say a sequence id; the stream's own snapshots always have one."""
+        """400 levels. Without a sequence id nobody knows which changes follow it."""
         market = self._market(symbol)
 
         def read(answer: Any, received_ms: int) -> list[Any]:
             rows = mapper.of_rest(answer, mapper.BookRow)
+            if any(row.seq_id is None for row in rows):
+                raise CorruptData("OKX sent a book without its sequence id.")
             return [mapper.depth(row, market, received_ms, snapshot=True) for row in rows]
 
         return self._call("publicGetMarketBooks", {"instId": mapper.inst_id(symbol), "sz": str(BOOK_ROWS)}, read)

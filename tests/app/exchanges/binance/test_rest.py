@@ -22,6 +22,13 @@ def row(open_ms: int) -> list[Any]:
     return [open_ms, "1", "3", "0.5", "2", "10", open_ms + MINUTE - 1, "15", 9, "4", "6", "0"]
 
 
+@pytest.mark.parametrize(("later_ms", "closed"), [(0, False), (2_000, False), (2_001, True)])
+def test_a_candle_that_ended_just_now_may_still_change(later_ms: int, closed: bool):
+    [candle] = binance().candles(PERPETUAL, "1m", SINCE, 500).read([row(SINCE)], SINCE + MINUTE - 1 + later_ms)
+
+    assert candle.closed is closed
+
+
 def test_a_candle_is_closed_when_it_had_ended_before_the_answer_came():
     call = binance().candles(PERPETUAL, "1m", SINCE - MINUTE, 2)
     closed, running = call.read([row(SINCE - MINUTE), row(SINCE)], NOW)
