@@ -182,6 +182,10 @@ class Faults:
             out.append(self._held.pop(stream))  # the fault was ended while a message was held
         return out
 
+    def forget(self, stream: object) -> None:
+        """Nobody listens to it any more: what was held of it goes."""
+        self._held.pop(stream, None)
+
     def _on_message(self, venue: Venue, symbol: str, channel: FeedKind) -> Fault | None:
         for fault in self._living:
             order = fault.order

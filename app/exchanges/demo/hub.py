@@ -263,6 +263,7 @@ class Hub:
             stream.clients.pop(client, None)
             if not stream.clients:
                 del self.streams[key]
+                self._scene.faults.forget(stream)
 
 
 def _framed(dress: Dress, name: str, message: bytes) -> bytes:

@@ -137,7 +137,9 @@ class DemoServer:
         if self.faults.living("cut", venue) is not None:
             return _reset_request(request)
         if self.faults.living("half_open", venue) is not None:
-            await asyncio.sleep(3600)  # the client gives up
+            while self.faults.living("half_open", venue) is not None:  # noqa: ASYNC110 - it may end by its time alone
+                await asyncio.sleep(0.1)  # the client gives up, or the fault ends
+            return _reset_request(request)
         delay_s = self.faults.delay_s(venue)
         if delay_s:
             await asyncio.sleep(delay_s)

@@ -12,6 +12,7 @@ from urllib.error import URLError
 import pytest
 from websockets.exceptions import ConnectionClosedError, InvalidHandshake, InvalidStatus
 
+from app.exchanges.demo.faults import FaultOrder, Faults
 from tests.app.exchanges.demo.served import Served
 
 TRADES = "/binance/futures/ws/btcusdt@aggTrade"
@@ -72,6 +73,24 @@ def test_a_half_open_connection_says_nothing_and_answers_no_ping(broken: Served)
     assert socket.protocol.close_rcvd is None
     with broken.listen(DEPTH, close_timeout=0.1) as silent:
         assert drained(silent)
+
+
+def test_a_request_to_a_half_open_venue_ends_with_the_fault(broken: Served):
+    broken.fault("half_open", venue="binance", for_s=0.3)
+
+    with pytest.raises((ConnectionError, URLError)):
+        broken.ask("/binance/futures/fapi/v1/ping")
+    assert broken.ask("/binance/futures/fapi/v1/ping")[0] == 200
+
+
+def test_what_was_held_of_a_stream_goes_with_it():
+    faults = Faults(lambda: 0, lambda: 0)
+    faults.ask(FaultOrder("reorder", count=2))
+    assert faults.bent("binance", "BTC/USDT", "trades", "stream", [b"1"]) == []
+
+    faults.forget("stream")
+    assert faults.bent("binance", "BTC/USDT", "trades", "stream", [b"2"]) == []
+    assert faults.bent("binance", "BTC/USDT", "trades", "stream", [b"3"]) == [b"3", b"2"]
 
 
 def drained(socket: Any) -> bool:
