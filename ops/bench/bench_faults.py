@@ -104,7 +104,7 @@ FAULTS: Mapping[str, Work] = {
     "slow": order({"fault": "slow", "for_s": 5, "delay_ms": 2500}),
     "429": order({"fault": "429", "venue": "binance", "for_s": 6}, ASKS),
     "418 and kill -9": ban_and_kill,
-    "clock_skew": order({"fault": "clock_skew", "for_s": 6}),
+    "clock_skew": order({"fault": "clock_skew", "for_s": 15}),
     "stale": order({"fault": "stale", "for_s": 17}),
     "handshake_503": order({"fault": "handshake_503", "for_s": 3}, {"fault": "cut"}),
     "kill -9": kill(signal.SIGKILL),
