@@ -1,5 +1,6 @@
 """What the market says. Every answer carries its exchange, its age by the market's time, and whether it can be trusted."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +17,8 @@ from app.domain.orderflow.flow import CVD_WINDOW_MS
 from app.errors import InvalidInput, NotFound, Unavailable
 from app.host import feed_report
 from app.host.feed_report import FeedReport, FeedState, Seen
+from app.storage import collectors
+from app.storage.collectors import Collector
 from app.storage.database import reading
 from app.usecases.read_market import (
     MOST_ROWS,
@@ -257,7 +260,7 @@ class ExchangeView(Answer, frozen=True):
 
     name: str
     state: Annotated[
-        str, Meta(description="Of its worst collector: running, starting, degraded, failing; else unknown.")
+        str, Meta(description="Of its worst collector: running, starting, stopped, degraded, failing; else unknown.")
     ]
     note: str
     symbols: list[str]
@@ -420,14 +423,22 @@ def exchanges(call: Call[Nothing]) -> Reply[ExchangeViews]:
     deps = call.deps
     names = source.exchanges(deps.settings)
     with reading(deps.engine) as db:
-        watched = known_symbols(db, names)
+        watched, rows = known_symbols(db, names), collectors.listed(db)
     report, feed, age_ms = reported(call)
-    return Reply(ExchangeViews(feed, age_ms, [_exchange_view(name, watched[name], report) for name in names]))
+    stopped = {row.exchange for row in unreported(rows, report)}
+    views = [_exchange_view(name, watched[name], report, stopped=name in stopped) for name in names]
+    return Reply(ExchangeViews(feed, age_ms, views))
 
 
 def reported(call: Call[Any]) -> Seen:
     """What market-feed last said of itself."""
     return feed_report.look(call.deps.run_dir, int(call.now.timestamp() * 1000))
+
+
+def unreported(rows: Iterable[Collector], report: FeedReport | None) -> list[Collector]:
+    """Collectors that were stopped and that the feed says nothing of: their rows say so."""
+    named = {one.name for one in report.collectors} if report else set()
+    return [row for row in rows if row.desired == "stopped" and row.name not in named]
 
 
 def ticker_view(exchange: str, symbol: str, found: CachedTicker | None, time: MarketTime) -> TickerView:
@@ -438,12 +449,12 @@ def ticker_view(exchange: str, symbol: str, found: CachedTicker | None, time: Ma
     return TickerView(**(said | place), status=time.status(at_ms, TICKER_FRESH_MS), age_ms=time.age_ms(at_ms))
 
 
-def _exchange_view(name: str, watched: list[str], report: FeedReport | None) -> ExchangeView:
+def _exchange_view(name: str, watched: list[str], report: FeedReport | None, *, stopped: bool) -> ExchangeView:
     mine = [one for one in report.collectors if one.exchange == name] if report else []
     worst = max(mine, key=lambda one: _BADNESS.index(one.state) if one.state in _BADNESS else 0, default=None)
     return ExchangeView(
         name,
-        worst.state if worst else "unknown",
+        worst.state if worst else "stopped" if stopped else "unknown",
         worst.note if worst else "",
         watched,
         sum(link.state == "open" for one in mine for link in one.connections) if mine else None,

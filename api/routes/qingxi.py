@@ -12,12 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from api import source
-from api.routes.market import TickerView, reported, ticker_view
+from api.routes.market import TickerView, reported, ticker_view, unreported
 from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
 from app.domain.market import symbols
 from app.domain.market.consistency import disagreements
 from app.domain.market.values import BookTop
-from app.errors import InvalidInput, NotFound, Unavailable
+from app.errors import Conflict, FlotillaError, InvalidInput, NotFound, Unavailable
 from app.host.feed_report import CollectorReport, FeedReport, FeedState, Quality
 from app.storage import collectors, refused
 from app.storage.collectors import Collector, Desired
@@ -49,8 +49,17 @@ class MarketDataAsked(Asks, frozen=True):
     symbol: Annotated[str, Meta(min_length=2, max_length=40)] | None = None
 
 
+class FeedAnswer(Answer, frozen=True, kw_only=True):
+    """What all answers from the feed's report say: whether it is of now (ok, stale, unknown) and its age in ms of our time."""
+
+    feed: FeedState
+    age_ms: int | None
+
+
 class CollectorView(Answer, frozen=True):
-    """A collector: what is wished, and what it does. ``actual`` is as the feed reports it; null before it did."""
+    """A collector: what is wished, and what it does. ``actual`` is as the feed last reported it: null before it did, and
+    ``unknown`` once it no longer reports.
+    """
 
     name: str
     exchange: str
@@ -65,7 +74,7 @@ class CollectorView(Answer, frozen=True):
     reported_at: datetime | None
 
 
-class CollectorViews(Answer, frozen=True):
+class CollectorViews(FeedAnswer, frozen=True, kw_only=True):
     """Every collector, by name."""
 
     collectors: list[CollectorView]
@@ -108,19 +117,12 @@ class CollectorState(Answer, frozen=True):
     exchange: str
     state: str
     note: str
-    since_ms: int
+    since_ms: int | None
     symbols: list[str]
     connections: list[ConnectionView]
     messages: dict[str, int]
     counters: dict[str, int]
     quality: QualityView
-
-
-class FeedAnswer(Answer, frozen=True, kw_only=True):
-    """What all answers from the feed's report say: whether it is of now (ok, stale, unknown) and its age in ms of our time."""
-
-    feed: FeedState
-    age_ms: int | None
 
 
 class CollectorStates(FeedAnswer, frozen=True, kw_only=True):
@@ -261,7 +263,10 @@ def read_list(call: Call[Nothing]) -> Reply[CollectorViews]:
     with reading(call.deps.engine) as db:
         rows = collectors.listed(db)
     known = source.exchanges(call.deps.settings)
-    return Reply(CollectorViews([_view(row) for row in rows if row.exchange in known]))
+    _, feed, age_ms = reported(call)
+    return Reply(
+        CollectorViews(feed=feed, age_ms=age_ms, collectors=[_view(row, feed) for row in rows if row.exchange in known])
+    )
 
 
 def start(call: Call[CollectorAsked]) -> Reply[CollectorWish]:
@@ -277,18 +282,18 @@ def stop(call: Call[CollectorAsked]) -> Reply[CollectorWish]:
 def read_status(call: Call[Nothing]) -> Reply[CollectorStates]:
     """Read what the collectors are doing, by market-feed's own report."""
     report, feed, age_ms = reported(call)
-    return Reply(CollectorStates(feed=feed, age_ms=age_ms, collectors=[_state(one) for one in _collectors(report)]))
+    return Reply(CollectorStates(feed=feed, age_ms=age_ms, collectors=_states(call, report)))
 
 
 def read_one_status(call: Call[CollectorAsked]) -> Reply[CollectorStates]:
     """Read what one collector is doing."""
     report, feed, age_ms = reported(call)
-    found = [one for one in _collectors(report) if one.name == call.asks.name]
+    found = [one for one in _states(call, report) if one.name == call.asks.name]
     if not found:
         with reading(call.deps.engine) as db:
             if collectors.get(db, call.asks.name) is None:
                 raise NotFound(f"There is no collector {call.asks.name!r}.", cure="GET /api/qingxi/collectors/list")
-    return Reply(CollectorStates(feed=feed, age_ms=age_ms, collectors=[_state(one) for one in found]))
+    return Reply(CollectorStates(feed=feed, age_ms=age_ms, collectors=found))
 
 
 def read_quality(call: Call[Nothing]) -> Reply[DataQuality]:
@@ -390,9 +395,15 @@ def read_refused(call: Call[RefusedAsked]) -> Reply[RefusedViews]:
 
 def _steer(call: Call[CollectorAsked], desired: Desired) -> Reply[CollectorWish]:
     row, changed = steer_collector(
-        call.deps.engine, call.asks.name, desired, actor=call.actor, trace_id=call.trace_id, now=call.now
+        call.deps.engine,
+        call.asks.name,
+        desired,
+        exchanges=source.exchanges(call.deps.settings),
+        actor=call.actor,
+        trace_id=call.trace_id,
+        now=call.now,
     )
-    return Reply(CollectorWish(changed, _view(row)), 202 if changed else 200)
+    return Reply(CollectorWish(changed, _view(row, reported(call).state)), 202 if changed else 200)
 
 
 def _compared(symbol: str, views: list[TickerView]) -> SymbolTops:
@@ -431,8 +442,26 @@ def _counters(report: FeedReport) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def _view(row: Collector) -> CollectorView:
-    return msgspec.convert(row, CollectorView, from_attributes=True)
+def _view(row: Collector, feed: FeedState) -> CollectorView:
+    """What a feed that was killed wrote into its row stands there for ever, and is not so."""
+    view = msgspec.convert(row, CollectorView, from_attributes=True)
+    return view if feed == "ok" or view.actual is None else msgspec.structs.replace(view, actual="unknown")
+
+
+def _states(call: Call[Any], report: FeedReport | None) -> list[CollectorState]:
+    """What the feed reports, and those that were stopped and that it says nothing of. The database may be away."""
+    known = source.exchanges(call.deps.settings)
+    states = [_state(one) for one in _collectors(report)]
+    try:
+        with reading(call.deps.engine) as db:
+            rows = collectors.listed(db)
+    except Unavailable:
+        return states
+    return states + [
+        CollectorState(row.name, row.exchange, "stopped", row.note or "", None, [], [], {}, {}, _NO_QUALITY)
+        for row in unreported(rows, report)
+        if row.exchange in known
+    ]
 
 
 def _state(report: CollectorReport) -> CollectorState:
@@ -450,6 +479,7 @@ _COLLECTOR = CollectorView(
     "binance", "binance", "Binance", ["candles", "trades"], None, "running", "running", None, "fleet", _AT, _AT
 )
 _QUALITY = QualityView(0.999, 45.0, 120.0, 0.0, 210, 97.5)
+_NO_QUALITY = QualityView(None, None, None, None, None, None)
 _LINK = ConnectionView("fstream.binance.com", "open", _MS, _MS, 120_000, 0, "")
 _COUNTERS = {"gaps": 0, "late": 2}
 _STATE = CollectorState("binance", "binance", "running", "", _MS, [_BTC], [_LINK], {"trades": 9}, _COUNTERS, _QUALITY)
@@ -466,7 +496,9 @@ def _reading(path: str, handler: Any, summary: str, example: Any, **more: Any) -
     return made
 
 
-def _wish(path: str, handler: Any, summary: str) -> Route[CollectorAsked, CollectorWish]:
+def _wish(
+    path: str, handler: Any, summary: str, raises: tuple[type[FlotillaError], ...]
+) -> Route[CollectorAsked, CollectorWish]:
     return Route(
         "POST",
         f"/api/qingxi/collectors/{path}",
@@ -476,7 +508,7 @@ def _wish(path: str, handler: Any, summary: str) -> Route[CollectorAsked, Collec
         CollectorAsked,
         CollectorWish,
         statuses=(200, 202),
-        raises=_GONE,
+        raises=raises,
         asks_example=CollectorAsked("binance"),
         example=CollectorWish(changed=True, collector=_COLLECTOR),
     )
@@ -484,12 +516,17 @@ def _wish(path: str, handler: Any, summary: str) -> Route[CollectorAsked, Collec
 
 ROUTES = (
     _reading(
-        "collectors/list", read_list, "The collectors", CollectorViews([_COLLECTOR]), raises=(Unavailable,), quiet=True
+        "collectors/list",
+        read_list,
+        "The collectors",
+        CollectorViews(feed="ok", age_ms=400, collectors=[_COLLECTOR]),
+        raises=(Unavailable,),
+        quiet=True,
     ),
-    _wish("start", start, "Wish that a collector runs"),
-    _wish("stop", stop, "Wish that a collector rests"),
-    _wish("{name}/start", start, "The same as collectors/start"),
-    _wish("{name}/stop", stop, "The same as collectors/stop"),
+    _wish("start", start, "Wish that a collector runs", (*_GONE, Conflict)),
+    _wish("stop", stop, "Wish that a collector rests", _GONE),
+    _wish("{name}/start", start, "The same as collectors/start", (*_GONE, Conflict)),
+    _wish("{name}/stop", stop, "The same as collectors/stop", _GONE),
     _reading(
         "collectors/status",
         read_status,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 
@@ -10,8 +11,10 @@ from api.deps import Deps
 from app.cache.market import MarketCache
 from app.host import feed_report
 from app.storage import collectors
-from app.storage.database import reading
+from app.storage.collectors import NewCollector
+from app.storage.database import reading, transaction
 from tests.api.market import BTC, EXCHANGES, NOW_MS, market_lived_in, report, ticker
+from tests.builders import NOW
 
 
 @pytest.fixture
@@ -47,6 +50,58 @@ def test_a_wish_is_a_row_with_a_trace_and_never_the_state_itself(client: FlaskCl
     entries = client.get("/api/system/audit").get_json()["data"]["entries"]
     assert [(entry["action"], entry["trace_id"]) for entry in entries][-1] == ("stop_collector", "t-9")
     assert len(entries) == 2
+
+
+@pytest.mark.usefixtures("market")
+def test_a_collector_of_the_other_source_cannot_start_and_the_cure_is_named(client: FlaskClient, deps: Deps):
+    with transaction(deps.engine) as db:
+        collectors.ensure(db, [NewCollector("okx", "okx", "OKX", ("candles",))], NOW)
+
+    stopped = client.post("/api/qingxi/collectors/stop", json={"name": "okx"})
+    started = client.post("/api/qingxi/collectors/start", json={"name": "okx"})
+
+    assert (stopped.status_code, started.status_code) == (202, 409)
+    assert "feed.exchanges" in started.get_json()["error"]["what_to_do"]
+    assert "demo-binance" in started.get_json()["error"]["what_to_do"]
+    with reading(deps.engine) as db:
+        assert [row.desired for row in collectors.listed(db) if row.name == "okx"] == ["stopped"]
+
+
+@pytest.mark.usefixtures("market")
+def test_a_stopped_collector_is_shown_as_stopped_whether_the_feed_says_so_or_only_its_row(
+    client: FlaskClient, deps: Deps
+):
+    client.post("/api/qingxi/collectors/demo-okx/stop")
+
+    states = {one["name"]: one["state"] for one in data(client, "collectors/status")["collectors"]}
+    one = data(client, "collectors/demo-okx/status")["collectors"]
+    shown = client.get("/api/v1/market/exchanges").get_json()["data"]["exchanges"]
+
+    assert states == {"demo-binance": "running", "demo-okx": "stopped"}
+    assert (one[0]["state"], one[0]["since_ms"], one[0]["quality"]["score"]) == ("stopped", None, None)
+    assert {each["name"]: each["state"] for each in shown} == {
+        "demo-binance": "running",
+        "demo-okx": "stopped",
+        "demo-htx": "unknown",
+    }
+    said = report()
+    stopped = msgspec.structs.replace(said.collectors[0], name="demo-okx", exchange="demo-okx", state="stopped")
+    feed_report.write(deps.run_dir, msgspec.structs.replace(said, collectors=(*said.collectors, stopped)))
+    assert [each["state"] for each in data(client, "collectors/status")["collectors"]] == ["running", "stopped"]
+
+
+@pytest.mark.usefixtures("market")
+def test_what_a_killed_feed_wrote_into_its_row_is_not_believed(client: FlaskClient, deps: Deps):
+    with transaction(deps.engine) as db:
+        collectors.report(db, "demo-binance", actual="running", note=None, now=NOW)
+    before = data(client, "collectors/list")
+    feed_report.write(deps.run_dir, report(at_ms=NOW_MS - 60_000))
+
+    after = data(client, "collectors/list")
+
+    assert (before["feed"], before["age_ms"], before["collectors"][0]["actual"]) == ("ok", 400, "running")
+    assert (after["feed"], after["age_ms"]) == ("stale", 60_000)
+    assert [one["actual"] for one in after["collectors"]] == ["unknown", None, None]
 
 
 @pytest.mark.usefixtures("market")
