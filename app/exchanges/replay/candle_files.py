@@ -25,6 +25,7 @@ from app.domain.market.venue import venue_of
 from app.errors import CorruptData, FlotillaError, InvalidInput, NotFound
 
 BATCH = 5_000
+MOST_OTHERS = 20
 ENDINGS = (".feather", ".parquet", ".json", ".json.gz", ".csv", ".csv.gz", ".zip")
 Kind = Literal["candles", "funding"]
 Row = dict[str, Any]
@@ -33,6 +34,7 @@ Row = dict[str, Any]
 _FREQTRADE = re.compile(r"([A-Z0-9]+_[A-Z0-9]+(?:_[A-Z0-9]+)?)-(\d+[A-Za-z]+)(?:-([A-Za-z_]+))?", re.IGNORECASE)
 _BINANCE = re.compile(r"([A-Z0-9]{4,30}(?:_\d{6})?)-(\d+[A-Za-z]+|fundingRate)-\d{4}-\d\d(?:-\d\d)?", re.IGNORECASE)
 _BINANCE_OTHERS = re.compile(r"[A-Z0-9]+-(trades|aggTrades|bookDepth|bookTicker|metrics)-.*")
+_COMMAS = re.compile(r"[-+]?\d[\d.]*(,\d+)+[\d.]*")
 _OTHER_FOLDERS = {
     "markpriceklines": "Mark prices",
     "indexpriceklines": "Index prices",
@@ -91,6 +93,8 @@ class Batch:
     """For each such row, why."""
     elsewhere: int = 0
     """Rows of other exchanges or symbols than the one that was asked for."""
+    others: frozenset[str] = frozenset()
+    """Such exchanges, as far as the file has been read."""
 
 
 class PassedOver(FlotillaError):
@@ -211,6 +215,8 @@ class _Reader:
     named: _Named
     now_ms: int
     known: dict[str, str | None] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+    """Other exchanges than the one that was asked for; the first few."""
 
     def batches(self, columns: Sequence[str | None], rows: Iterable[Sequence[Any]]) -> Iterator[Batch]:
         """Rows whose values are in the order of ``columns``; None: a column that says nothing to us."""
@@ -233,17 +239,17 @@ class _Reader:
             )
         else:
             kind = "candles"
+        unknown: list[tuple[str, str]] = []
         if self.named.symbol is None and not {"symbol", "coin"} & places.keys():
-            raise InvalidInput(
-                f"{self.path.name} does not say of which symbol it is.", cure="Say it: --symbol BTC/USDT:USDT"
-            )
+            unknown.append(("does not say of which symbol it is", "--symbol BTC/USDT:USDT"))
         if "coin" in places and "symbol" not in places and not (self.said.symbol or self.said.quote):
-            raise InvalidInput(
-                f"{self.path.name} names coins without what they are counted in.", cure="Say it: --quote USDT"
-            )
+            unknown.append(("names coins without what they are counted in", "--quote USDT"))
         if kind == "candles" and self.named.timeframe is None and "timeframe" not in places:
+            unknown.append(("does not say how long its candles are", "--timeframe 1h"))
+        if unknown:
             raise InvalidInput(
-                f"{self.path.name} does not say how long its candles are.", cure="Say it: --timeframe 1h"
+                f"{self.path.name} {', and '.join(what for what, _ in unknown)}.",
+                cure=f"Say it: {' '.join(word for _, word in unknown)}",
             )
         return kind
 
@@ -263,12 +269,15 @@ class _Reader:
                 batch.unreadable.append("The line is too short.")
             except InvalidInput as error:
                 batch.unreadable.append(str(error))
+        batch.others = frozenset(self.others)
         return batch
 
     def _symbol(self, row: Row) -> str | None:
         """Of which symbol a row is; None: not of what was asked for."""
         exchange = row.get("exchange")
         if exchange is not None and str(exchange).lower() != venue_of(self.said.exchange):
+            if len(self.others) < MOST_OTHERS:
+                self.others.add(str(exchange)[:30])
             return None
         column = "symbol" if "symbol" in row else "coin" if "coin" in row else None
         if column is None:
@@ -342,7 +351,9 @@ class _Reader:
         try:
             moment = datetime.fromisoformat(text.removesuffix(" UTC"))
         except ValueError:
-            raise InvalidInput(f"{text[:40]!r} is no time.") from None
+            raise InvalidInput(
+                f"{text[:40]!r} is no time: write it as 2023-11-14 22:15:00, or in ms since 1970."
+            ) from None
         if moment.utcoffset() is None:
             return round(moment.replace(tzinfo=UTC).timestamp() * 1000 - self.said.utc_offset_h * 3_600_000)
         return round(moment.timestamp() * 1000)
@@ -353,7 +364,12 @@ def _number(value: Any, name: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         shown = "nothing" if value in (None, "") else repr(str(value)[:40])
-        raise InvalidInput(f"There is {shown} where the {name} should be.") from None
+        cure = (
+            ": write numbers with a point and no commas, such as 1234.5"
+            if _COMMAS.fullmatch(str(value).strip())
+            else ""
+        )
+        raise InvalidInput(f"There is {shown} where the {name} should be{cure}.") from None
 
 
 def _maybe(value: Any, name: str) -> float | None:

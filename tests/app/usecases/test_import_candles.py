@@ -16,7 +16,7 @@ from app.exchanges.replay.candle_files import Said
 from app.storage import funding, klines, pairs
 from app.storage.database import open_engine, reading, transaction
 from app.storage.klines import Kline
-from app.usecases.import_candles import FileReport, ImportReport, OtherWorld, check_world, import_files
+from app.usecases.import_candles import DIFFERS, FileReport, ImportReport, OtherWorld, check_world, import_files
 from tests.app.exchanges.replay.candle_builder import HOUR, START, as_json, csv_text, feather, iso, rows
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -147,6 +147,74 @@ def test_an_import_that_was_cut_off_goes_on(sqlite_engine: Engine, tmp_path: Pat
 
     assert (first.cut_off, first.well, counts(first)) == (True, False, [(20, 20, 0, 0)])
     assert counts(second) == [(50, 30, 20, 0)]
+
+
+def test_two_rows_that_disagree_about_one_candle_are_not_both_believed(engine: Engine, tmp_path: Path):
+    (time, *prices, volume) = rows(1)[0]
+    otherwise = (time, *prices, volume + 1)
+    one_file = bring(engine, feather(tmp_path / BTC, [*rows(2), otherwise, *rows(1)]))
+    (tmp_path / "more").mkdir()
+    two_files = bring(engine, tmp_path / BTC, feather(tmp_path / "more" / BTC, [otherwise, *rows(2)]))
+
+    assert counts(one_file) == [(4, 2, 1, 1)]
+    assert counts(two_files) == [(4, 0, 3, 1), (3, 0, 2, 1)]
+    assert not one_file.well
+    assert one_file.files[0].refused[DIFFERS].example == (
+        "BTC/USDT:USDT 1h of 2025-01-01 00:00 UTC has volume 10.5, then 11.5: the first one is kept."
+    )
+    assert [row.volume for row in stored(engine)] == [row[-1] for row in rows(2)]
+
+
+def test_another_run_may_say_otherwise(sqlite_engine: Engine, tmp_path: Path):
+    path = feather(tmp_path / BTC, rows(1))
+    bring(sqlite_engine, path)
+    (time, *prices, volume) = rows(1)[0]
+    report = bring(sqlite_engine, feather(path, [(time, *prices, volume + 1)]))
+
+    assert counts(report) == [(1, 1, 0, 0)]
+
+
+@pytest.mark.parametrize("place", [0, 1, 7, 19])
+@pytest.mark.parametrize("price", [1e30, 1e-30, 100.0 * 30, 100.0 / 30])
+def test_a_candle_far_from_its_neighbours_is_marked_and_they_are_not(
+    sqlite_engine: Engine, tmp_path: Path, place: int, price: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(candle_files, "BATCH", 6)
+    candles = rows(20)
+    candles[place] = (candles[place][0], *[price] * 4, 1.0)
+    report = bring(sqlite_engine, feather(tmp_path / BTC, candles))
+
+    assert report.files[0].marked == {"candle-jump": 1}
+    assert [row.open_time for row in stored(sqlite_engine) if row.marks == "candle-jump"] == [candles[place][0]]
+
+
+def test_where_prices_move_to_another_level_only_the_first_there_is_marked(sqlite_engine: Engine, tmp_path: Path):
+    split = [(time, *(price / 100 for price in prices), 1.0) for time, *prices, _ in rows(10, start=START + 10 * HOUR)]
+    report = bring(sqlite_engine, feather(tmp_path / BTC, [*rows(10), *split]))
+
+    assert report.files[0].marked == {"candle-jump": 1}
+    assert [row.marks for row in stored(sqlite_engine)].index("candle-jump") == 10
+
+
+def test_a_file_of_which_nothing_could_be_used_is_refused(sqlite_engine: Engine, tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text(csv_text([("time", "open", "high", "low", "close", "volume"), (START, 1, 2, 1, "?", 5)]))
+    (file,) = bring(sqlite_engine, path, symbol="BTC/USDT:USDT", timeframe="1h").files
+
+    assert (file.verdict, file.rows, file.refusals) == ("refused", 1, 1)
+    assert file.what_to_do
+
+
+def test_a_file_of_other_exchanges_names_them(sqlite_engine: Engine, tmp_path: Path):
+    head = ("exchange", "symbol", "timeframe", "time", "open", "high", "low", "close", "volume")
+    path = tmp_path / "mine.csv"
+    path.write_text(csv_text([head, *[(name, "BTCUSDT", "1h", START, 1, 2, 1, 2, 5) for name in ("bybit", "OKX")]]))
+    report = bring(sqlite_engine, path)
+    (file,) = report.files
+
+    assert (file.verdict, file.elsewhere, report.well) == ("passed over", 2, True)
+    assert "None of its rows is of binance. It names OKX, bybit." in file.reason
+    assert "--exchange" in file.what_to_do
 
 
 def test_what_the_exchange_said_is_corrected_but_loses_nothing(sqlite_engine: Engine, tmp_path: Path):

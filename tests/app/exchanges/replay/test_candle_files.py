@@ -172,6 +172,7 @@ def test_a_parquet_file_of_many_exchanges_and_coins(tmp_path: Path):
     [
         ({"quote": "USDT"}, "--timeframe"),
         ({"timeframe": "1h"}, "--quote"),
+        ({}, "--quote USDT --timeframe 1h"),
     ],
 )
 def test_what_neither_the_file_nor_a_person_says_is_not_guessed(tmp_path: Path, more: dict[str, str], cure: str):
@@ -201,7 +202,8 @@ def test_a_csv_without_symbol_or_names_says_what_is_missing(tmp_path: Path):
     ("bad", "why"),
     [
         ("", "nothing where the close should be"),
-        ("n/a", "'n/a' where the close should be"),
+        ("n/a", "'n/a' where the close should be."),
+        ("100,5", "'100,5' where the close should be: write numbers with a point"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path: Path, bad: str, why: str):
@@ -215,6 +217,13 @@ def test_a_row_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path: Pa
     assert why in first
     assert "too short" in second
     assert [(batch.rows, len(batch.values)) for batch in batches] == [(4, 2)]
+
+
+def test_a_time_that_could_be_read_two_ways_is_not_read_and_says_how_to_write_it(tmp_path: Path):
+    path = tmp_path / "mine.csv"
+    path.write_text("time,open,high,low,close,volume\n11/14/2023,1,2,1,2,5\n")
+
+    assert "2023-11-14 22:15:00, or in ms" in unreadable(path, symbol="BTC/USDT", timeframe="1h")[0]
 
 
 def test_a_number_that_is_not_known_is_none_and_never_nought(tmp_path: Path):
