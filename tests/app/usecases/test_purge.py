@@ -1,5 +1,6 @@
 """Deleting what is past its time."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from sqlalchemy import Engine, func, insert, select
 from app.domain.retention import DAY_MS, POLICY
 from app.domain.tasks import Slice, Task
 from app.errors import InvalidInput
-from app.storage import audit, checkpoints, flow, klines, tasks
+from app.exchanges.exchange import Instrument
+from app.storage import audit, checkpoints, flow, klines, pairs, tasks
 from app.storage.database import reading, transaction
 from app.storage.flow import Flow
 from app.storage.klines import Kline
@@ -142,6 +144,23 @@ def test_minutes_stay_until_they_are_rolled_up(engine: Engine):
     assert ages(engine) == [20, 0]
     with reading(engine) as db:
         assert flow.read(db, 1, "1m") == []
+
+
+def test_what_a_person_replayed_stays_and_tells_no_time(engine: Engine):
+    with transaction(engine) as db:
+        known = [Instrument("BTC/USDT:USDT", "BTC", "USDT", "USDT")]
+        [replayed] = pairs.ensure_pairs(db, "replay-binance", known, NOW).values()
+        [watched] = pairs.ensure_pairs(db, "binance", known, NOW).values()
+        for pair_id in (replayed, watched):
+            klines.store(db, [replace(candle(age), pair_id=pair_id) for age in (10, 900)])
+            flow.store(db, [Flow(pair_id, "1m", MARKET_MS - age * DAY_MS, *[None] * 12) for age in (10, 900)])
+        klines.store(db, [replace(candle(-300), pair_id=replayed)])
+    rolled_up(engine, 0)
+    purge_all(engine)
+
+    with reading(engine) as db:
+        assert [klines.count(db, pair_id, "1m") for pair_id in (replayed, watched)] == [3, 1]
+        assert [len(flow.read(db, pair_id, "1m")) for pair_id in (replayed, watched)] == [2, 1]
 
 
 def test_what_a_person_imported_stays_and_tells_no_time(engine: Engine):
