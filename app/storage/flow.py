@@ -1,13 +1,15 @@
 """Trades, added up: who bought and who sold in each span of time, for CVD. The feed writes the present minute again and again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
 
 from app.storage.spans import MOST, Spans
-from app.storage.tables import trade_flow
+from app.storage.tables import trade_flow, trading_pairs
+
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,28 @@ def latest(db: Connection, timeframe: str) -> dict[int, Flow]:
     return _SPANS.latest(db, timeframe)
 
 
-def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[Flow]]]:
-    """All pairs' sums of a stretch of time, one pair after the other."""
-    return _SPANS.between(db, timeframe, start_ms, end_ms)
+def between(
+    db: Connection, timeframe: str, start_ms: int, end_ms: int, pair_ids: Collection[int] | None = None
+) -> Iterator[tuple[int, list[Flow]]]:
+    """All pairs' sums of a stretch of time, or these pairs', one pair after the other."""
+    return _SPANS.between(db, timeframe, start_ms, end_ms, pair_ids)
+
+
+def without_sum(db: Connection, hour: int) -> list[int]:
+    """Pairs that have minutes in an hour which has no sum. One look along the index for each pair."""
+    minute, whole = trade_flow.alias(), trade_flow.alias()
+    has_minutes = (
+        select(minute.c.id)
+        .where(minute.c.pair_id == trading_pairs.c.id, minute.c.timeframe == "1m")
+        .where(minute.c.open_time >= hour, minute.c.open_time < hour + HOUR_MS)
+        .exists()
+    )
+    has_sum = (
+        select(whole.c.id)
+        .where(whole.c.pair_id == trading_pairs.c.id, whole.c.timeframe == "1h", whole.c.open_time == hour)
+        .exists()
+    )
+    return list(db.execute(select(trading_pairs.c.id).where(~has_sum, has_minutes)).scalars())
 
 
 def cvd_inputs(

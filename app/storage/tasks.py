@@ -52,6 +52,12 @@ def recent(db: Connection, *, limit: int, status: Status | None = None, before_i
     return [Task(*row) for row in db.execute(query)]
 
 
+def is_waiting(db: Connection, kind: str, queue: str) -> bool:
+    """Whether a task of this kind waits in its queue."""
+    waiting = select(tasks.c.id).where(tasks.c.queue == queue, tasks.c.status == "pending", tasks.c.kind == kind)
+    return db.execute(waiting.limit(1)).first() is not None
+
+
 def next_pending(db: Connection, queue: str) -> int | None:
     """The task that waits longest in this queue. Another worker may claim it first."""
     waiting = select(tasks.c.id).where(tasks.c.queue == queue, tasks.c.status == "pending")

@@ -1,6 +1,6 @@
 """The rolling 24 hours with mark price and funding: of each minute what was last seen in it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -65,6 +65,8 @@ def latest(db: Connection, timeframe: str = "1m") -> dict[int, TickerRow]:
     return _SPANS.latest(db, timeframe)
 
 
-def between(db: Connection, timeframe: str, start_ms: int, end_ms: int) -> Iterator[tuple[int, list[TickerRow]]]:
-    """All pairs' rows of a stretch of time, one pair after the other."""
-    return _SPANS.between(db, timeframe, start_ms, end_ms)
+def between(
+    db: Connection, timeframe: str, start_ms: int, end_ms: int, pair_ids: Collection[int] | None = None
+) -> Iterator[tuple[int, list[TickerRow]]]:
+    """All pairs' rows of a stretch of time, or these pairs', one pair after the other."""
+    return _SPANS.between(db, timeframe, start_ms, end_ms, pair_ids)

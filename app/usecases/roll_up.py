@@ -1,12 +1,13 @@
 """Minutes into hours, and the hours of flow into days, before the minutes are purged.
 
 Only hours that are over by the market's own time are made, one a slice. The same hour again comes to the same rows, so an hour
-whose minutes were repaired later is simply made again: each run looks once more at the hours of the last day that had a gap.
+whose minutes were repaired later is simply made again: each run looks once more at the pairs that had a gap in an hour of the
+last day, or minutes and no sum of them.
 Candles are rolled up where they are written; here those hours are filled in whose minutes came late. A wrong candle is worse
 than none, so one with a missing minute is not made: the exchange is asked for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -17,7 +18,7 @@ from sqlalchemy import Connection
 from app.domain.market.timeframes import MINUTE_MS, open_of
 from app.domain.tasks import Slice, Task
 from app.errors import InvalidInput
-from app.storage import checkpoints, depths, flow, klines, old_rows, open_interest, tickers
+from app.storage import checkpoints, depths, flow, klines, old_rows, open_interest, tasks, tickers
 from app.storage.depths import DepthRow
 from app.storage.flow import Flow
 from app.storage.klines import Kline
@@ -31,6 +32,8 @@ DAY_MS = 24 * HOUR_MS
 GRACE_MS = 2 * MINUTE_MS
 """A minute is still repaired, and the last trades come, a little after it is over."""
 OWNER, NAME = "market", "roll_up"
+PURGE = "purge"
+"""The kind of task that deletes what is past its time."""
 _TABLES = ("klines", "trade_flow", "tickers", "depth_summaries", "open_interest")
 _MEANS = ("spread_percent", "bid_quote_10", "ask_quote_10", "bid_quote_50", "ask_quote_50")
 _MORE_MEANS = ("bid_quote_1pct", "ask_quote_1pct", "imbalance")
@@ -68,11 +71,12 @@ def look(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> di
         again, first, end = _due(db)
         state = state | {"hours": [again, first, end], "first": len(again) + (end - first) // HOUR_MS}
     again, first, end = state["hours"]
-    hour = again[0] if again else first if first < end else None
-    return state | {"rows": None if hour is None else _read(db, hour)}
+    if again:
+        return state | {"rows": _read(db, *again[0])}
+    return state | {"rows": _read(db, first) if first < end else None}
 
 
-def step(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> Slice:  # noqa: ARG001 - one shape for all kinds
+def step(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> Slice:
     """Write the hour, and that it is done."""
     rows = state["rows"]
     again, first, end = state["hours"]
@@ -84,12 +88,22 @@ def step(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> Sl
     if not again and first:
         checkpoints.save(db, OWNER, NAME, {"until_ms": first}, now)
     left = len(again) + (end - first) // HOUR_MS
+    if not left:
+        _purge_what_ages_faster(db, task, now)
     after = {"hours": [again, first, end], "first": state["first"], "made": made}
     return Slice(after, 1 - left / max(1, state["first"]), None if left else {"hours": made})
 
 
-def _due(db: Connection) -> tuple[list[int], int, int]:
-    """Hours to make again, the first that is new, and where what is over ends."""
+def _purge_what_ages_faster(db: Connection, task: Task, now: datetime) -> None:
+    """Nightly is not often enough where a market's day is over within minutes: only a sped-up one is ahead of our clock."""
+    newest = old_rows.newest_minute(db)
+    ahead = newest is not None and newest > now.timestamp() * 1000 + HOUR_MS
+    if ahead and not tasks.is_waiting(db, PURGE, task.queue):
+        tasks.ask(db, kind=PURGE, queue=task.queue, payload={}, trace_id=task.trace_id, now=now)
+
+
+def _due(db: Connection) -> tuple[list[tuple[int, list[int]]], int, int]:
+    """Hours to make again with the pairs concerned, the first that is new, and where what is over ends."""
     newest = old_rows.newest_minute(db)
     done = until_ms(db)
     if newest is None:
@@ -98,31 +112,34 @@ def _due(db: Connection) -> tuple[list[int], int, int]:
     if not done:
         oldest = [each for each in (old_rows.oldest_minute(db, table) for table in _TABLES) if each is not None]
         return [], open_of(min(oldest), "1h"), max(end, open_of(min(oldest), "1h"))
-    hours = flow.between(db, "1h", done - DAY_MS, done)
-    with_gap = {row.open_time for _, rows in hours for row in rows if row.status == "gap"}
-    return sorted(with_gap), done, max(done, end)
+    again = {hour: set(flow.without_sum(db, hour)) for hour in range(done - DAY_MS, done, HOUR_MS)}
+    for pair_id, rows in flow.between(db, "1h", done - DAY_MS, done):
+        for row in rows:
+            if row.status == "gap":
+                again[row.open_time].add(pair_id)
+    return [(hour, sorted(those)) for hour, those in again.items() if those], done, max(done, end)
 
 
-def _read(db: Connection, hour: int) -> Hour:
-    """Add the hour up, table by table and pair by pair, so that its minutes are never in memory together."""
+def _read(db: Connection, hour: int, pair_ids: Collection[int] | None = None) -> Hour:
+    """Add the hour of all pairs up, or of these, table by table and pair by pair: its minutes are never in memory together."""
     until = hour + HOUR_MS
     made, quiet = [], {}
-    for pair_id, minutes in klines.between(db, "1m", hour, until):
+    for pair_id, minutes in klines.between(db, "1m", hour, until, pair_ids):
         quiet[pair_id] = _quiet(minutes)
         if len(minutes) == 60:
             made.append(summed(pair_id, "1h", hour, minutes))
     flows = {
         pair_id: _flow(rows, "1h", hour, 60, quiet.get(pair_id, set()))
-        for pair_id, rows in flow.between(db, "1m", hour, until)
+        for pair_id, rows in flow.between(db, "1m", hour, until, pair_ids)
     }
-    before = dict(open_interest.between(db, "1h", hour - HOUR_MS, hour))
-    interests = open_interest.between(db, "1m", hour, until)
+    before = dict(open_interest.between(db, "1h", hour - HOUR_MS, hour, pair_ids))
+    interests = open_interest.between(db, "1m", hour, until, pair_ids)
     return Hour(
         klines=made,
         flows=list(flows.values()),
-        days=_days(db, hour, flows),
-        tickers=[_at(rows[-1], hour) for _, rows in tickers.between(db, "1m", hour, until)],
-        depths=[_depth(rows, hour) for _, rows in depths.between(db, "1m", hour, until)],
+        days=_days(db, hour, flows, pair_ids),
+        tickers=[_at(rows[-1], hour) for _, rows in tickers.between(db, "1m", hour, until, pair_ids)],
+        depths=[_depth(rows, hour) for _, rows in depths.between(db, "1m", hour, until, pair_ids)],
         interests=[_interest(rows[-1], hour, before.get(pair_id, ())) for pair_id, rows in interests],
     )
 
@@ -135,13 +152,13 @@ def _write(db: Connection, hour: Hour) -> None:
     open_interest.store(db, hour.interests)
 
 
-def _days(db: Connection, hour: int, hours: dict[int, Flow]) -> list[Flow]:
+def _days(db: Connection, hour: int, hours: dict[int, Flow], pair_ids: Collection[int] | None) -> list[Flow]:
     """The day of this hour, where it ends with it, or was made already."""
     day = open_of(hour, "1d")
     if hour + HOUR_MS < day + DAY_MS and until_ms(db) < day + DAY_MS:
         return []
-    there = dict(flow.between(db, "1h", day, day + DAY_MS))
-    candles = dict(klines.between(db, "1h", day, day + DAY_MS))
+    there = dict(flow.between(db, "1h", day, day + DAY_MS, pair_ids))
+    candles = dict(klines.between(db, "1h", day, day + DAY_MS, pair_ids))
     made = []
     for pair_id in there.keys() | hours.keys():
         rows = {row.open_time: row for row in there.get(pair_id, ())}

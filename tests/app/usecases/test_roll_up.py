@@ -1,6 +1,7 @@
 """Minutes into hours, hours of flow into days."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from sqlalchemy import Engine, select
 
 from app.domain.tasks import Task
 from app.errors import InvalidInput
-from app.storage import depths, flow, klines, open_interest, tasks, tickers
+from app.exchanges.exchange import Instrument
+from app.storage import depths, flow, klines, open_interest, pairs, tasks, tickers
 from app.storage.database import reading, transaction
 from app.storage.depths import DepthRow
 from app.storage.flow import Flow
@@ -120,6 +122,58 @@ def test_a_minute_that_is_repaired_later_mends_its_hour_and_its_day(engine: Engi
     assert mended_hour.buy_volume == first_hour.buy_volume + 98.5
     assert again.result == {"hours": 1}
     assert [row.buy_volume for row in mended_day] == [row.buy_volume + 98.5 for row in first_day]
+
+
+def pair_named(engine: Engine, exchange: str, symbol: str = "BTC/USDT:USDT") -> int:
+    with transaction(engine) as db:
+        return pairs.ensure_pairs(db, exchange, [Instrument(symbol, symbol[:3], "USDT", "USDT")], NOW)[symbol]
+
+
+def test_a_pair_whose_minutes_came_after_its_hour_was_made_gets_its_sum_and_no_other_is_made_again(engine: Engine):
+    """The database was away, or the minutes waited in another process, when the hour was over."""
+    btc, eth = pair_named(engine, "binance"), pair_named(engine, "binance", "ETH/USDT:USDT")
+    write(engine, flow, *(bucket(minute, pair_id=btc) for minute in range(125)))
+    run(engine)
+    wrong = Flow(btc, "1h", START, *[None] * 12)
+    write(engine, flow, wrong, *(bucket(minute, pair_id=eth) for minute in range(60)))
+    write(engine, tickers, TickerRow(eth, "1m", opened(59), price=7.0))
+    late = run(engine)
+    again = run(engine)
+    with reading(engine) as db:
+        [hour, *_] = flow.read(db, eth, "1h")
+        [day] = flow.read(db, eth, "1d")
+        assert flow.read(db, btc, "1h")[0] == wrong
+        assert [row.price for row in tickers.read(db, eth, "1h")] == [7.0]
+
+    assert (hour.open_time, hour.trades, hour.status, day.trades) == (START, 600, "ok", 600)
+    assert (late.result, again.result) == ({"hours": 1}, {"hours": 0})
+
+
+def test_what_was_replayed_of_long_ago_makes_no_roll_up_begin_there(engine: Engine):
+    replayed, watched = pair_named(engine, "replay-binance"), pair_named(engine, "binance")
+    long_ago = START - 500 * 24 * HOUR_MS
+    for module, row in (
+        (flow, bucket(0, pair_id=replayed, open_time=long_ago)),
+        (tickers, TickerRow(replayed, "1m", START + 99 * HOUR_MS)),
+        (klines, replace(candle(0), pair_id=replayed, open_time=long_ago)),
+    ):
+        write(engine, module, row)
+    nothing = run(engine)
+    write(engine, flow, *(bucket(minute, pair_id=watched) for minute in range(63)))
+
+    assert (nothing.result, run(engine).result) == ({"hours": 0}, {"hours": 1})
+
+
+@pytest.mark.parametrize(("ahead", "asked"), [(timedelta(hours=3), ["roll_up", "purge"]), (timedelta(0), ["roll_up"])])
+def test_a_market_that_runs_ahead_of_our_clock_is_purged_with_every_roll_up(
+    engine: Engine, ahead: timedelta, asked: list[str]
+):
+    minute = int((NOW + ahead).timestamp()) // 60 * MINUTE_MS
+    write(engine, tickers, TickerRow(1, "1m", minute))
+    run(engine)
+    with reading(engine) as db:
+        assert [task.kind for task in reversed(tasks.recent(db, limit=9))] == asked
+        assert tasks.is_waiting(db, "purge", "cleaner") is (len(asked) == 2)
 
 
 def test_a_day_of_flow_is_made_with_its_last_hour(engine: Engine):
