@@ -91,7 +91,10 @@ function listen() {
   hear("bye", () => showLive("ended", "warn"));
   hear("collector", () => refreshMarket());
   hear("ticker", (said) => {
-    market.tickers.set(said.symbol, { ...market.tickers.get(said.symbol), ...said, status: "ok" });
+    // News of a ticker is all of it: what it does not say is not known now. A price that is no newer is worth what it was worth.
+    const before = market.tickers.get(said.symbol);
+    const newer = !before || before.timestamp === null || said.timestamp > before.timestamp;
+    market.tickers.set(said.symbol, { ...said, status: newer ? "ok" : before.status });
     changed(said.symbol);
   });
   hear("depth", (said) => {

@@ -1,6 +1,7 @@
 """Both pages in a real browser: they show what is there, can be used by keyboard, and complain about nothing."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -150,6 +151,20 @@ def test_the_market_is_shown_and_lives(page: Page, address: str, market: MarketC
     expect(btc).to_contain_text("44,000.25", timeout=3_000)  # sooner than the page asks again
     expect(btc).to_contain_text("-1.50 %")
     page.screenshot(path=os.environ.get("FLOTILLA_TEST_SCREENSHOT", str(tmp_path / "page.png")), full_page=True)
+
+
+def test_news_of_an_old_price_leaves_it_old_and_what_it_no_longer_says_is_unknown(
+    page: Page, address: str, market: MarketCache
+):
+    market.put_tickers([ticker(age_ms=500_000, price=10.0, change_24h_percent=1.25)])
+    page.goto(address)
+    btc = page.locator("#market tr", has_text="BTC/USDT:USDT")
+    expect(btc).to_contain_text("stale")
+    expect(page.locator("#live")).to_have_text("live")
+
+    market.tell([ticker(age_ms=500_000, price=11.0)])
+
+    expect(btc).to_contain_text(re.compile(r"11\.00\s*\u2013.*stale"), timeout=4_000)
 
 
 def test_another_exchange_can_be_chosen(page: Page, address: str, market: MarketCache):
