@@ -22,10 +22,12 @@ from app.host.feed_report import CollectorReport, FeedReport, FeedState, Quality
 from app.storage import collectors, refused
 from app.storage.collectors import Collector, Desired
 from app.storage.database import reading
+from app.usecases.read_market import MarketTime
 from app.usecases.steer_collectors import steer_collector
 
 Consistency = Literal["ok", "warning", "critical", "unknown"]
 Stage = Literal["received", "refused", "stored", "published"]
+COMPARED_MS = 30_000  # of older ones, the age is what differs
 _STAGES: tuple[Stage, ...] = ("received", "refused", "stored", "published")
 Name = Annotated[str, Meta(min_length=1, max_length=50, description="One of /api/qingxi/collectors/list.")]
 
@@ -364,7 +366,8 @@ def read_market_data(call: Call[MarketDataAsked]) -> Reply[MarketData]:
     tops: dict[str, list[TickerView]] = {}
     for pair, ticker in call.deps.market.tickers(source.exchanges(settings), symbol):
         tops.setdefault(pair.symbol, []).append(ticker_view(pair.exchange, pair.symbol, ticker, time))
-    return Reply(MarketData([_compared(name, views) for name, views in sorted(tops.items())]))
+    resting = _resting(call)
+    return Reply(MarketData([_compared(name, views, resting, time) for name, views in sorted(tops.items())]))
 
 
 def read_stats(call: Call[Nothing]) -> Reply[QingxiStats]:
@@ -406,8 +409,16 @@ def _steer(call: Call[CollectorAsked], desired: Desired) -> Reply[CollectorWish]
     return Reply(CollectorWish(changed, _view(row, reported(call).state)), 202 if changed else 200)
 
 
-def _compared(symbol: str, views: list[TickerView]) -> SymbolTops:
-    """Whether the exchanges agree, of those whose price can be trusted."""
+def _resting(call: Call[Any]) -> set[str]:
+    """Exchanges whose collectors do not run, so that what is known of them is what was."""
+    report = reported(call).report
+    resting = {one.exchange for one in _collectors(report) if one.state not in ("running", "degraded")}
+    with reading(call.deps.engine) as db:
+        return resting | {row.exchange for row in unreported(collectors.listed(db), report)}
+
+
+def _compared(symbol: str, views: list[TickerView], resting: set[str], time: MarketTime) -> SymbolTops:
+    """Whether the exchanges agree, of those that are collected now and whose price can be trusted."""
     tops = [
         BookTop(
             view.exchange,
@@ -420,7 +431,11 @@ def _compared(symbol: str, views: list[TickerView]) -> SymbolTops:
             ask_quantity=0,
         )
         for view in views
-        if view.status == "ok" and view.bid is not None and view.ask is not None and view.timestamp is not None
+        if view.exchange not in resting
+        and time.status(view.timestamp, COMPARED_MS) == "ok"
+        and view.bid is not None
+        and view.ask is not None
+        and view.timestamp is not None
     ]
     if len(tops) < 2:
         return SymbolTops(symbol, views, "unknown", [])

@@ -206,6 +206,27 @@ def test_exchanges_that_speak_at_different_times_are_said_to(client: FlaskClient
 
 
 @pytest.mark.usefixtures("market")
+@pytest.mark.parametrize("why", ["stopped", "failing", "unreported", "old"])
+def test_a_price_that_nobody_collects_now_disagrees_with_none(
+    client: FlaskClient, deps: Deps, cache: MarketCache, why: str
+):
+    cache.put_tickers([ticker(EXCHANGES[0], bid=99.9, ask=100.1)])
+    cache.put_tickers([ticker(EXCHANGES[1], age_ms=31_000 if why == "old" else 20_000, bid=90.0, ask=90.1)])
+    before = data(client, "market-data?symbol=BTCUSDT")["symbols"][0]["consistency"]
+    if why == "unreported":
+        client.post("/api/qingxi/collectors/stop", json={"name": EXCHANGES[1]})
+    elif why != "old":
+        (one,) = report().collectors
+        other = msgspec.structs.replace(one, name=EXCHANGES[1], exchange=EXCHANGES[1], state=why)
+        feed_report.write(deps.run_dir, msgspec.structs.replace(report(), collectors=(one, other)))
+
+    found = data(client, "market-data?symbol=BTCUSDT")["symbols"][0]
+
+    assert before == ("unknown" if why == "old" else "critical")
+    assert (found["consistency"], found["disagreements"], len(found["tops"])) == ("unknown", [], 3)
+
+
+@pytest.mark.usefixtures("market")
 def test_what_was_refused_can_be_looked_at(client: FlaskClient):
     found = data(client, "refused?reason=price-jump")["refused"]
 
