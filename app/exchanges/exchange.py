@@ -134,8 +134,8 @@ class Exchange(Protocol):
     def book(self, symbol: str) -> RestCall:
         """One ``Depth`` with ``snapshot``."""
 
-    def trades(self, symbol: str, *, from_id: int | None = None) -> RestCall:
-        """``Trade``, oldest first: from an id on where ids are counted, else the newest."""
+    def trades(self, symbol: str) -> RestCall:
+        """The newest ``Trade``s, oldest first."""
 
     def poll(self, channel: Channel, symbol: str) -> RestCall:
         """The present value of ``open_interest``, ``mark``, ``ticker`` or ``top``."""

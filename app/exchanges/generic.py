@@ -150,7 +150,7 @@ class Generic:
 
         return self._call("fetch_order_book", symbol, read)
 
-    def trades(self, symbol: str, *, from_id: int | None = None) -> RestCall:  # noqa: ARG002 - ids are not counted here
+    def trades(self, symbol: str) -> RestCall:
         """Those that did not come in an earlier answer."""
 
         def read(answer: Any, received_ms: int) -> list[Trade]:

@@ -184,10 +184,6 @@ class Book:
         """How many levels of the poorer side are known without a hole; endless where nothing was ever forgotten."""
         return min(inf if side.complete else side.known() for side in (self.bids, self.asks))
 
-    def quantity_at(self, price: float) -> float:
-        """What rests at a price on either side."""
-        return self.bids.quantities.get(price, 0.0) or self.asks.quantities.get(price, 0.0)
-
     def imbalance(self, levels: int = IMBALANCE_LEVELS) -> float | None:
         """Share of resting quantity on the bid side of the best levels, from -1 (all asks) to +1 (all bids)."""
         bids = sum([quantity for _, quantity in self.bids.levels(levels)])

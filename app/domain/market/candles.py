@@ -1,14 +1,13 @@
-"""Candles as arrays, made into higher timeframes, and what is missing among them."""
+"""Candles as arrays, made into higher timeframes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.domain.market.timeframes import length_ms, open_of
-from app.domain.market.values import Candle
+from app.domain.market.timeframes import length_ms
 from app.errors import CorruptData, InvalidInput
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -64,13 +63,6 @@ class Candles:
         table.setflags(write=False)
         return cls(times, *table)
 
-    @classmethod
-    def from_values(cls, candles: Iterable[Candle]) -> Self:
-        """From closed candles of one symbol and timeframe; those that still run are left out."""
-        return cls.from_rows([
-            (each.time_ms, *(getattr(each, name) for name in NAMES)) for each in candles if each.closed
-        ])  # fmt: skip
-
     def __len__(self) -> int:
         return len(self.open_time_ms)
 
@@ -106,20 +98,3 @@ def roll_up(candles: Candles, timeframe: str, *, made_of: str = "1m") -> Candles
     )
     complete = ends - starts == whole // part  # times are in order, once each and aligned: the count alone says it
     return Candles.from_arrays(opens[starts][complete], columns[:, complete])
-
-
-def missing(open_times: Iterable[int], timeframe: str, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-    """The holes among open times from ``start_ms`` to before ``end_ms``, as (first missing, first that is there again)."""
-    step = length_ms(timeframe)
-    due = open_of(start_ms + step - 1, timeframe)
-    holes: list[tuple[int, int]] = []
-    for open_time in sorted({each for each in open_times if due <= each < end_ms and each % step == 0}):
-        if open_time > due:
-            holes.append((due, open_time))
-        due = open_time + step
-    end = open_of(
-        end_ms + step - 1, timeframe
-    )  # the candle that opens before the end is due, though it closes behind it
-    if due < end:
-        holes.append((due, end))
-    return holes

@@ -119,7 +119,6 @@ class DepthSync:
     last_id: int | None = None
     wants_snapshot: bool = False
     counts: SyncCounts = field(default_factory=SyncCounts)
-    most_held: int = MOST_HELD
     _held: deque[Depth] = field(default_factory=deque)
     """What waits for a snapshot; while ``_renewing``, what was applied since it was asked for."""
     _hole: bool = False
@@ -250,7 +249,7 @@ class DepthSync:
         return ready
 
     def _hold(self, depth: Depth) -> None:
-        if len(self._held) >= self.most_held:
+        if len(self._held) >= MOST_HELD:
             self._held.popleft()
             if not self._renewing:  # else it has been applied
                 self.counts.dropped += 1

@@ -14,10 +14,6 @@ class MarketClock(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Market time at a moment of ours. Before the anchor (our clock was set back) it stands still."""
         return self.anchor_market_ms + int(max(0, real_ms - self.anchor_real_ms) * self.speed)
 
-    def real_ms(self, market_ms: int) -> int:
-        """The moment of ours at which the market says so."""
-        return self.anchor_real_ms + round((market_ms - self.anchor_market_ms) / self.speed)
-
     def at_speed(self, speed: float, real_ms: int) -> "MarketClock":
         """The same market time at this moment, running on at another speed."""
         return self if speed == self.speed else MarketClock(real_ms, self.now_ms(real_ms), speed)

@@ -17,10 +17,5 @@ class Reading(msgspec.Struct, frozen=True):
     value: float | None
     status: Status
 
-    @property
-    def usable(self) -> float | None:
-        """The value where it can be trusted, else None."""
-        return self.value if self.status == "ok" else None
-
 
 WARMING = Reading(None, "warming")

@@ -41,9 +41,9 @@ class Binance:
         """The best 1,000 levels of each side."""
         return rest.book(self.name, symbol)
 
-    def trades(self, symbol: str, *, from_id: int | None = None) -> RestCall:
+    def trades(self, symbol: str) -> RestCall:
         """Up to 1,000 aggregate trades."""
-        return rest.trades(self.name, symbol, from_id)
+        return rest.trades(self.name, symbol)
 
     def poll(self, channel: Channel, symbol: str) -> RestCall:
         """What a stream would say, asked for."""

@@ -266,12 +266,10 @@ def book(exchange: str, symbol: str) -> RestCall:
     return _call(_method(market, "Depth"), {"symbol": native, "limit": BOOK_LEVELS}, market, weight, Book, read)
 
 
-def trades(exchange: str, symbol: str, from_id: int | None) -> RestCall:
+def trades(exchange: str, symbol: str) -> RestCall:
     """Up to 1,000 aggregate trades, the same as the stream's."""
     market, native = place(symbol)
     parameters: dict[str, Any] = {"symbol": native, "limit": MOST_TRADES}
-    if from_id is not None:
-        parameters["fromId"] = from_id
     return _call(
         _method(market, "AggTrades"),
         parameters,

@@ -35,14 +35,6 @@ class DemoInstrument(msgspec.Struct, frozen=True):
         """Whether it has funding, mark price and open interest."""
         return self.settle is not None
 
-    def price_text(self, price: float) -> str:
-        """As an exchange writes it."""
-        return f"{price:.{self.price_digits}f}"
-
-    def quantity_text(self, quantity: float) -> str:
-        """As an exchange writes it."""
-        return f"{quantity:.{self.quantity_digits}f}"
-
 
 class DemoCandle(msgspec.Struct, frozen=True, gc=False):
     """One bar. ``first_id`` to ``last_id`` are its trades."""

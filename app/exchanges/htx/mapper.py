@@ -8,7 +8,7 @@ amount that was recorded is even), which is twice what others say: here it is co
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ from app.exchanges.exchange import Instrument
 PERIODS = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "1h": "60min", "4h": "4hour"}
 """Our timeframes as HTX names them. Its days begin at 16:00 UTC, so ours are put together from four hours."""
 PARTS_OF_A_DAY = 6
+T = TypeVar("T")
 Answer = TypeVar("Answer")
 
 
@@ -168,28 +169,15 @@ class SwapTrades(msgspec.Struct, frozen=True, gc=False):
     data: list[SwapTradeRow]
 
 
-class SpotTradePush(msgspec.Struct, frozen=True, gc=False):
-    """A message of a channel, as its likes below."""
+class Push(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """A message of a channel."""
 
-    tick: SpotTrades
-
-
-class SwapTradePush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    tick: SwapTrades
+    tick: T
 
 
-class KlinePush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
+class TimedPush(Push[T], Generic[T], frozen=True, gc=False):
+    """One whose content has no time of its own."""
 
-    tick: KlineRow
-
-
-class DepthPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    tick: DepthRow
     ts: int
 
 
@@ -206,27 +194,8 @@ class DepthReply(msgspec.Struct, frozen=True, gc=False):
     ts: int | None = None
 
 
-class SpotTopPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    tick: SpotTopRow
-
-
-class SwapTopPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    tick: SwapTopRow
-
-
-class DetailPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    tick: DetailRow
-    ts: int
-
-
 class FundingPush(msgspec.Struct, frozen=True, gc=False):
-    """As above, of the notification socket."""
+    """A message of the notification socket."""
 
     ts: int
     data: list[FundingRow]

@@ -139,7 +139,7 @@ class Htx:
         method = "spotPublicGetMarketDepth" if market.spot else "contractPublicGetLinearSwapExMarketDepth"
         return self._call(method, market, {"type": "step0"}, read)
 
-    def trades(self, symbol: str, *, from_id: int | None = None) -> RestCall:  # noqa: ARG002 - ids are not counted here
+    def trades(self, symbol: str) -> RestCall:
         """The newest 2,000."""
         market = self._market(symbol)
 

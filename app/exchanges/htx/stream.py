@@ -72,15 +72,15 @@ class _Other(msgspec.Struct, frozen=True, rename=lambda name: name.replace("_", 
 
 
 _OTHER = msgspec.json.Decoder(_Other)
-_KLINE = msgspec.json.Decoder(mapper.KlinePush, strict=False)
-_SPOT_TRADES = msgspec.json.Decoder(mapper.SpotTradePush, strict=False)
-_SWAP_TRADES = msgspec.json.Decoder(mapper.SwapTradePush, strict=False)
-_DEPTH = msgspec.json.Decoder(mapper.DepthPush, strict=False)
+_KLINE = msgspec.json.Decoder(mapper.Push[mapper.KlineRow], strict=False)
+_SPOT_TRADES = msgspec.json.Decoder(mapper.Push[mapper.SpotTrades], strict=False)
+_SWAP_TRADES = msgspec.json.Decoder(mapper.Push[mapper.SwapTrades], strict=False)
+_DEPTH = msgspec.json.Decoder(mapper.TimedPush[mapper.DepthRow], strict=False)
 _KLINE_REPLY = msgspec.json.Decoder(mapper.KlineReply, strict=False)
 _DEPTH_REPLY = msgspec.json.Decoder(mapper.DepthReply, strict=False)
-_SPOT_TOP = msgspec.json.Decoder(mapper.SpotTopPush, strict=False)
-_SWAP_TOP = msgspec.json.Decoder(mapper.SwapTopPush, strict=False)
-_DETAIL = msgspec.json.Decoder(mapper.DetailPush, strict=False)
+_SPOT_TOP = msgspec.json.Decoder(mapper.Push[mapper.SpotTopRow], strict=False)
+_SWAP_TOP = msgspec.json.Decoder(mapper.Push[mapper.SwapTopRow], strict=False)
+_DETAIL = msgspec.json.Decoder(mapper.TimedPush[mapper.DetailRow], strict=False)
 _FUNDING = msgspec.json.Decoder(mapper.FundingPush, strict=False)
 
 

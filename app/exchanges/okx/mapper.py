@@ -6,7 +6,7 @@ Perpetuals are counted in contracts of ``ctVal`` x ``ctMult`` base coins; what i
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, nan
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ from app.domain.market.values import (
 from app.errors import CorruptData, InvalidInput
 from app.exchanges.exchange import Instrument
 
+T = TypeVar("T")
 BARS = {"1m": "1m", "3m": "3m", "5m": "5m", "15m": "15m", "30m": "30m", "1h": "1H", "2h": "2H", "4h": "4H",
         "6h": "6Hutc", "12h": "12Hutc", "1d": "1Dutc"}  # fmt: skip
 """Our timeframes as OKX names them. Without ``utc`` its days begin at 16:00 UTC."""
@@ -196,11 +197,11 @@ class InstrumentRow(_Row, frozen=True, gc=False):
     min_sz: str = ""
 
 
-class TradePush(msgspec.Struct, frozen=True, gc=False):
-    """A message of this channel, as its likes below."""
+class Push(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """A message of a channel."""
 
     arg: Arg
-    data: list[TradeRow]
+    data: list[T]
 
 
 class BookPush(msgspec.Struct, frozen=True, gc=False):
@@ -212,51 +213,9 @@ class BookPush(msgspec.Struct, frozen=True, gc=False):
 
 
 class TextPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
+    """The same message once more, for its checksum."""
 
     data: list[TextRow]
-
-
-class TickerPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    arg: Arg
-    data: list[TickerRow]
-
-
-class MarkPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    arg: Arg
-    data: list[MarkRow]
-
-
-class FundingPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    arg: Arg
-    data: list[FundingRow]
-
-
-class IndexPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    arg: Arg
-    data: list[IndexRow]
-
-
-class OpenInterestPush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    arg: Arg
-    data: list[OpenInterestRow]
-
-
-class CandlePush(msgspec.Struct, frozen=True, gc=False):
-    """As above."""
-
-    arg: Arg
-    data: list[CandleRow]
 
 
 def trades(rows: list[TradeRow], market: Market, received_ms: int) -> list[Event]:
@@ -548,15 +507,15 @@ def of_rest(answer: Any, row_type: Any) -> Any:
 
 Reader = Callable[[Any, Market, int], list[Event]]
 CHANNELS: dict[str, tuple[msgspec.json.Decoder[Any], Reader]] = {
-    "trades": (msgspec.json.Decoder(TradePush, strict=False), trades),
+    "trades": (msgspec.json.Decoder(Push[TradeRow], strict=False), trades),
     "bbo-tbt": (msgspec.json.Decoder(BookPush, strict=False), tops),
-    "tickers": (msgspec.json.Decoder(TickerPush, strict=False), tickers),
-    "mark-price": (msgspec.json.Decoder(MarkPush, strict=False), marks),
-    "funding-rate": (msgspec.json.Decoder(FundingPush, strict=False), funding_rates),
-    "index-tickers": (msgspec.json.Decoder(IndexPush, strict=False), indexes),
-    "open-interest": (msgspec.json.Decoder(OpenInterestPush, strict=False), open_interests),
+    "tickers": (msgspec.json.Decoder(Push[TickerRow], strict=False), tickers),
+    "mark-price": (msgspec.json.Decoder(Push[MarkRow], strict=False), marks),
+    "funding-rate": (msgspec.json.Decoder(Push[FundingRow], strict=False), funding_rates),
+    "index-tickers": (msgspec.json.Decoder(Push[IndexRow], strict=False), indexes),
+    "open-interest": (msgspec.json.Decoder(Push[OpenInterestRow], strict=False), open_interests),
 }
 """How each channel is read, but for books and candles, which need more than their rows."""
 BOOK = msgspec.json.Decoder(BookPush, strict=False)
 TEXTS = msgspec.json.Decoder(TextPush)
-CANDLE = msgspec.json.Decoder(CandlePush, strict=False)
+CANDLE = msgspec.json.Decoder(Push[CandleRow], strict=False)

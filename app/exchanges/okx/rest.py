@@ -132,7 +132,7 @@ class Okx:
 
         return self._call("publicGetMarketBooks", {"instId": mapper.inst_id(symbol), "sz": str(BOOK_ROWS)}, read)
 
-    def trades(self, symbol: str, *, from_id: int | None = None) -> RestCall:  # noqa: ARG002 - ids are not counted here
+    def trades(self, symbol: str) -> RestCall:
         """The newest 500, one by one."""
         market = self._market(symbol)
 

@@ -217,7 +217,7 @@ class OkxSession:
             raise CorruptData(f"OKX sent {arg.channel} of {arg.inst_id[:40]!r}, which nobody asked for.")
         return market
 
-    def _count_trades(self, push: mapper.TradePush) -> None:
+    def _count_trades(self, push: mapper.Push[mapper.TradeRow]) -> None:
         """Ids count up by one in every recording, but OKX does not promise it; so holes are counted and judge nothing."""
         inst_id = push.arg.inst_id
         for row in push.data:

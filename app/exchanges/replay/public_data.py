@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from app.domain.market import symbols
 from app.domain.market.timeframes import open_of
 from app.domain.market.values import BookTop, Funding, OpenInterest, Side, Trade
@@ -22,16 +20,6 @@ from app.errors import CorruptData
 T = TypeVar("T")
 Refuse = Callable[[int, str], None]
 """Told the number of a row that cannot be read, and why."""
-
-
-class BookBand(msgspec.Struct, frozen=True, gc=False):
-    """A row of ``bookDepth``: what rests between the middle and so many percent away from it; negative: bids."""
-
-    symbol: str
-    time_ms: int
-    percent: float
-    quantity: float
-    value: float
 
 
 def _stop(number: int, why: str) -> None:
@@ -80,14 +68,6 @@ def book_tops(
         )  # fmt: skip
 
     return _rows(path, read, refuse)
-
-
-def book_bands(path: Path, *, refuse: Refuse = _stop) -> Iterator[BookBand]:
-    """``bookDepth``: depth in bands, every 30 s."""
-    symbol = symbol_of(path)
-    return _rows(
-        path, lambda row: BookBand(symbol, _moment(row[0]), float(row[1]), float(row[2]), float(row[3])), refuse
-    )
 
 
 def open_interests(path: Path, *, exchange: str = "binance", refuse: Refuse = _stop) -> Iterator[OpenInterest]:

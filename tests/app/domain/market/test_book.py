@@ -59,7 +59,7 @@ def test_the_best_prices_follow_every_change():
     assert (made.best_bid, made.best_ask) == (98, 99.5)
 
     made.apply([(99, 5)], [(99.5, 0), (100, 0)])
-    assert (made.best_bid, made.best_ask, made.quantity_at(99), made.quantity_at(100)) == (99, 101, 5, 0)
+    assert (made.best_bid, made.best_ask, made.bids.quantities[99], made.bids.quantities.get(100, 0)) == (99, 101, 5, 0)
     assert made.spread_percent == pytest.approx(2.0)
 
 
@@ -361,7 +361,7 @@ def test_the_rebuilt_book_equals_every_recorded_top_of_the_same_update(recorded:
                 continue
             bid, ask = float(top["b"]), float(top["a"])
             assert (made.best_bid, made.best_ask) == (bid, ask)
-            assert (made.quantity_at(bid), made.quantity_at(ask)) == (float(top["B"]), float(top["A"]))
+            assert (made.bids.quantities[bid], made.asks.quantities[ask]) == (float(top["B"]), float(top["A"]))
             if kept.status(said.time_ms) == "ok":
                 assert (kept.book.best_bid, kept.book.best_ask) == (bid, ask)
             compared += 1

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from app.domain.market.candles import NAMES, Candles, missing, roll_up
+from app.domain.market.candles import NAMES, Candles, roll_up
 from app.domain.market.timeframes import length_ms
-from app.domain.market.values import Candle
 from app.errors import CorruptData, InvalidInput
 
 HOUR = 3_600_000
@@ -46,16 +43,6 @@ def test_what_an_exchange_does_not_say_is_not_a_number():
 
 def test_no_candles_are_candles():
     assert len(Candles.from_rows([])) == len(roll_up(Candles.from_rows([]), "1h")) == 0
-
-
-def test_values_become_arrays_without_the_one_that_runs():
-    values = [
-        Candle("binance", "BTC/USDT:USDT", START + place * MINUTE, 0, timeframe="1m", open=1, high=2, low=1, close=2,
-               volume=3, closed=place < 2)
-        for place in range(3)
-    ]  # fmt: skip
-
-    assert len(Candles.from_values(values)) == 2
 
 
 @pytest.mark.parametrize(
@@ -123,40 +110,6 @@ def test_rolling_up_in_two_steps_is_rolling_up_in_one():
     assert (roll_up(roll_up(whole, "15m"), "1h", made_of="15m").columns() == roll_up(whole, "1h").columns()).all()
 
 
-# --- holes
-
-
-def test_holes_are_from_the_first_missing_to_the_first_that_is_there_again():
-    times = [START + place * MINUTE for place in (1, 2, 5, 6, 9)]
-
-    assert missing(times, "1m", START, START + 10 * MINUTE) == [
-        (START, START + MINUTE),
-        (START + 3 * MINUTE, START + 5 * MINUTE),
-        (START + 7 * MINUTE, START + 9 * MINUTE),
-    ]
-    assert missing(times, "1m", START + 5 * MINUTE, START + 7 * MINUTE) == []
-    assert missing([], "1m", START, START + 3 * MINUTE) == [(START, START + 3 * MINUTE)]
-    assert (
-        missing([], "1h", START + 1, START + HOUR) == []
-    )  # the hour that runs since before the start is not asked for
-
-
-@given(
-    there=st.sets(st.integers(0, 60)),
-    start=st.integers(0, 60 * 5 * MINUTE),
-    span=st.integers(0, 60 * 5 * MINUTE),
-    timeframe=st.sampled_from(["1m", "5m"]),
-)
-def test_with_its_holes_filled_nothing_is_missing(there: set[int], start: int, span: int, timeframe: str):
-    step, end = length_ms(timeframe), start + span
-    times = {place * step for place in there}
-    holes = missing(times, timeframe, start, end)
-    filled = {each for first, last in holes for each in range(first, last, step)}
-
-    assert filled == {each for each in range(0, end, step) if each >= start} - times
-    assert missing(times | filled, timeframe, start, end) == []
-
-
 # --- recorded
 
 
@@ -176,11 +129,9 @@ def test_recorded_candles_rolled_up_are_the_recorded_higher_ones(recorded: Path,
         return Candles.from_arrays(table["date"].to_numpy().astype("datetime64[ms]").astype(np.int64), columns)
 
     parts, wholes = read(part), read(whole)
-    times = parts.open_time_ms.tolist()
     made = roll_up(parts, whole, made_of=part)
     both, here, there = np.intersect1d(made.open_time_ms, wholes.open_time_ms, return_indices=True)
 
-    assert missing(times, part, times[0], times[-1]) == []
     assert len(both) > 15
     assert len(made) >= len(parts) * length_ms(part) // length_ms(whole) - 2
     for name in ("open", "high", "low", "close"):

@@ -254,8 +254,9 @@ def test_a_message_that_ends_before_it_begins_is_a_damage_although_the_next_one_
     assert (sync.trusted, sync.wants_snapshot, sync.counts.gaps) == (False, True, 1)
 
 
-def test_what_waits_is_bounded_and_what_is_dropped_is_counted():
-    sync = DepthSync(SPOT, most_held=3)
+def test_what_waits_is_bounded_and_what_is_dropped_is_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("app.domain.market.depth_sync.MOST_HELD", 3)
+    sync = DepthSync(SPOT)
     for number in range(1, 6):
         sync.receive(diff(number, number))
 

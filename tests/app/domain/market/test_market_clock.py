@@ -31,10 +31,6 @@ def test_when_our_clock_is_set_back_the_market_stands_still_and_then_goes_on():
     assert resumed(clock, 1.0, 4_000).now_ms(4_500) == 10_500
 
 
-def test_the_real_moment_of_a_market_moment_can_be_asked_for():
-    assert begun(1_000, 60.0).real_ms(61_000) == 2_000
-
-
 @given(st.lists(st.tuples(st.integers(0, 10_000_000), st.floats(0.1, 1000)), max_size=8))
 def test_no_order_of_restarts_and_speeds_turns_market_time_back(starts: list[tuple[int, float]]):
     clock, real_ms, last = begun(0, 1.0), 0, 0

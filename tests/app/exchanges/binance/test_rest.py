@@ -71,14 +71,13 @@ def test_a_whole_book_is_a_snapshot_and_spots_has_our_time():
     assert binance().book(PERPETUAL).read(futures, NOW) == [Depth("binance", PERPETUAL, 1700000000000, NOW, **levels)]
 
 
-def test_lost_trades_are_asked_for_by_their_id():
-    call = binance().trades(PERPETUAL, from_id=7)
-    assert call.arguments == ({"symbol": "BTCUSDT", "limit": 1000, "fromId": 7},)
+def test_trades_by_rest_are_those_of_the_stream():
+    call = binance().trades(PERPETUAL)
+    assert call.arguments == ({"symbol": "BTCUSDT", "limit": 1000},)
     said = {"a": 7, "p": "100.5", "q": "0.25", "f": 1, "l": 2, "T": 1700000000000, "m": True}
     assert call.read([said], NOW) == [
         Trade("binance", PERPETUAL, 1700000000000, NOW, price=100.5, quantity=0.25, side="sell", id=7, counted=True)
     ]
-    assert "fromId" not in binance().trades(SPOT).arguments[0]
 
 
 def test_open_interest_is_in_coins_and_has_no_value_now():

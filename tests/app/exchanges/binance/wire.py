@@ -20,7 +20,7 @@ def every_call(exchange: Binance | None = None, since_ms: int = 1699999980000) -
     exchange, calls = exchange or binance(), list[RestCall | None]()
     for symbol in (PERPETUAL, SPOT):
         calls += [exchange.candles(symbol, "1m", since_ms, 500), exchange.book(symbol), exchange.trades(symbol)]
-        calls += [exchange.trades(symbol, from_id=5), exchange.poll("ticker", symbol), exchange.poll("top", symbol)]
+        calls += [exchange.poll("ticker", symbol), exchange.poll("top", symbol)]
         calls += [exchange.funding(symbol, since_ms, 100), exchange.open_interest_history(symbol, since_ms, 12)]
     calls += [exchange.poll("mark", PERPETUAL), exchange.poll("open_interest", PERPETUAL)]
     return [call for call in [exchange.server_time(), *exchange.instruments(), *calls] if call is not None]

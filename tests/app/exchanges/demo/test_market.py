@@ -195,8 +195,8 @@ def test_trades_can_be_read_on_by_their_ids(place, moment, limit):
 def test_prices_and_quantities_stand_on_the_grid(place, moment):
     instrument = MARKET.instrument(*place)
     for trade in MARKET.trades(*place, moment, moment + MINUTE):
-        assert float(instrument.price_text(trade.price)) == trade.price
-        assert float(instrument.quantity_text(trade.quantity)) == trade.quantity
+        assert round(trade.price, instrument.price_digits) == trade.price
+        assert round(trade.quantity, instrument.quantity_digits) == trade.quantity
         assert trade.quantity >= instrument.quantity_step
         assert trade.quantity / instrument.quantity_step == pytest.approx(
             round(trade.quantity / instrument.quantity_step)

@@ -63,19 +63,6 @@ def test_best_prices(tmp_path: Path):
     assert (top.time_ms, top.received_ms) == (1711756800001, 1711756800005)
 
 
-def test_bands_of_depth(tmp_path: Path):
-    path = archive(
-        tmp_path,
-        "BTCUSDT-bookDepth-2024-08-08",
-        "timestamp,percentage,depth,notional",
-        "2024-08-08 00:00:08,-1,4371.5,240000000.5",
-    )
-
-    [band] = public_data.book_bands(path)
-
-    assert band == public_data.BookBand("BTC/USDT:USDT", 1723075208000, -1, 4371.5, 240_000_000.5)
-
-
 def test_open_interest_and_funding(tmp_path: Path):
     metrics = archive(
         tmp_path,
