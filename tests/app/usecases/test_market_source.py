@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from app.domain.market.market_clock import MarketClock
+from app.domain.market.venue import DEMO as PREFIX
 from app.errors import InvalidInput
-from app.exchanges.table import DEMO as PREFIX
 from app.exchanges.table import EXCHANGES
 from app.host import market_clock_file
 from app.usecases.market_source import DEMO, Source
