@@ -13,7 +13,7 @@ from app.domain.market import symbols
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.orderflow.flow import CVD_WINDOW_MS
 from app.errors import InvalidInput, NotFound
-from app.host import feed_report
+from app.host import feed_report, lifecycle
 from app.host.feed_report import FeedReport
 from app.settings import Settings
 from app.storage import pairs
@@ -33,6 +33,8 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
     now_ms = time.time_ns() // 1_000_000
     market = source.time(now_ms)
     report, feed, report_age_ms = feed_report.look(settings.run_dir, now_ms)
+    if feed == "ok" and lifecycle.holder(settings.run_dir, "market-feed") is None:
+        feed = "stale"  # it ended a moment ago
     engine = open_engine(settings.database_url, pool_size=1)
     reader = MarketReader(engine, MarketCache(settings.redis_url))
     try:
@@ -56,7 +58,7 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
         engine.dispose()
     at_ms = None if ticker is None else ticker.timestamp
     opened_ms = interest[0].open_time if interest else None
-    return {
+    seen: dict[str, Any] = {
         "symbol": symbol,
         "exchange": name,
         "simulated": settings.simulated,
@@ -105,6 +107,7 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
         },
         "quality": _quality(report, name),
     }
+    return seen if feed == "ok" else _as_was(seen)
 
 
 def is_well(seen: dict[str, Any]) -> bool:
@@ -139,6 +142,18 @@ def lines(seen: dict[str, Any]) -> list[str]:
         *_quality_lines(seen["quality"]),
     ]
     return shown
+
+
+def _as_was(part: dict[str, Any]) -> dict[str, Any]:
+    """The same where nobody collects: what was well says how it was, however young it is."""
+    return {
+        name: _as_was(value)
+        if isinstance(value, dict) and name != "feed"
+        else "stale"
+        if value == "ok" and name.endswith("status")
+        else value
+        for name, value in part.items()
+    }
 
 
 def _known(ticker: CachedTicker) -> dict[str, Any]:
@@ -224,4 +239,8 @@ def _age(ms: int | None) -> str:
 
 
 def _moment(ms: int | None) -> str:
-    return "-" if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%m-%d %H:%M UTC")
+    if ms is None:
+        return "-"
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    this_year = moment.year == datetime.now(UTC).year
+    return moment.strftime("%m-%d %H:%M UTC" if this_year else "%Y-%m-%d %H:%M UTC")

@@ -1,11 +1,13 @@
 """`flotilla market`: one symbol from rows, Redis and the feed's report; what is old says so, and the exit code too."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from app.domain.market.market_clock import MarketClock
 from app.host import feed_report, market_clock_file
 from app.settings import ROOT, load
 from app.storage.database import open_engine
+from ops import market_view
 from tests.api.market import BTC, EXCHANGES, MARKET_MS, cached_book, market_lived_in, report, ticker
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -44,6 +47,16 @@ def run(tmp_path: Path, sqlite_url: str, valkey_url: str) -> Run:
     return command
 
 
+@pytest.fixture
+def feed_runs(tmp_path: Path, run: Run) -> Iterator[None]:
+    """Somebody holds market-feed's lock, as it does while it runs."""
+    with (tmp_path / "state" / "run" / ".market-feed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
 def make_fresh(tmp_path: Path, valkey_url: str) -> None:
     """The market's clock stands where the rows end, the feed reports, and Redis is full."""
     now_ms = time.time_ns() // 1_000_000
@@ -56,6 +69,7 @@ def make_fresh(tmp_path: Path, valkey_url: str) -> None:
     cache.close()
 
 
+@pytest.mark.usefixtures("feed_runs")
 def test_a_market_of_now_is_shown_whole(run: Run, tmp_path: Path, valkey_url: str):
     make_fresh(tmp_path, valkey_url)
 
@@ -70,6 +84,29 @@ def test_a_market_of_now_is_shown_whole(run: Run, tmp_path: Path, valkey_url: st
     assert "funding        0.0100 %" in said.stdout
     assert "running, score 96.5" in said.stdout
     assert "does not report" not in said.stdout
+
+
+def test_a_feed_that_ended_a_moment_ago_leaves_nothing_well(run: Run, tmp_path: Path, valkey_url: str):
+    make_fresh(tmp_path, valkey_url)
+
+    said, seen = run("BTCUSDT"), json.loads(run("BTCUSDT", "--json").stdout)
+
+    assert said.returncode == 1
+    assert "market-feed does not report" in said.stdout
+    assert "[ok" not in said.stdout
+    assert (seen["ticker"]["status"], seen["book"]["status"]) == ("stale", "stale")
+
+
+def test_candles_of_another_year_say_which(run: Run):
+    seen = json.loads(run("BTCUSDT", "--json").stdout)
+    old, now = seen["candles"]["1m"]["candles"][:2]
+    this_moment = datetime.now(UTC)
+    old["timestamp"], now["timestamp"] = 1_573_000_000_000, round(this_moment.timestamp() * 1000)
+
+    shown = "\n".join(market_view.lines(seen))
+
+    assert "\n  2019-11-06 00:26 UTC " in shown
+    assert f"\n  {this_moment:%m-%d %H:%M} UTC " in shown
 
 
 def test_a_feed_that_is_down_leaves_what_was_stored_with_its_age(run: Run):
