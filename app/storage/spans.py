@@ -66,8 +66,8 @@ class Spans(Generic[R]):
         found = self.read(db, pair_id, timeframe, limit=1)
         return found[0] if found else None
 
-    def latest(self, db: Connection, timeframe: str) -> dict[int, R]:
-        """The last one of each pair: one look along the index for each."""
+    def latest(self, db: Connection, timeframe: str, pair_ids: Collection[int] | None = None) -> dict[int, R]:
+        """The last one of each pair, or of each of these: one look along the index for each."""
         mine, other = self.table, self.table.alias()
         last = (
             select(func.max(other.c.open_time))
@@ -77,6 +77,8 @@ class Spans(Generic[R]):
         )
         is_last = (mine.c.pair_id == trading_pairs.c.id) & (mine.c.timeframe == timeframe) & (mine.c.open_time == last)
         query = select(trading_pairs.c.id, *self.columns).select_from(trading_pairs.join(mine, is_last))
+        if pair_ids is not None:
+            query = query.where(trading_pairs.c.id.in_(pair_ids))
         return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
 
     def between(

@@ -60,9 +60,9 @@ def newest(db: Connection, pair_id: int, timeframe: str = "1m") -> TickerRow | N
     return _SPANS.newest(db, pair_id, timeframe)
 
 
-def latest(db: Connection, timeframe: str = "1m") -> dict[int, TickerRow]:
-    """The last one of each pair."""
-    return _SPANS.latest(db, timeframe)
+def latest(db: Connection, timeframe: str = "1m", *, pair_ids: Collection[int] | None = None) -> dict[int, TickerRow]:
+    """The last one of each pair, or of each of these."""
+    return _SPANS.latest(db, timeframe, pair_ids)
 
 
 def between(

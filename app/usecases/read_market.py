@@ -121,13 +121,17 @@ class MarketReader:
         return None if row is None else _ticker(row, exchange, symbol)
 
     def tickers(self, exchanges: Sequence[str], symbol: str | None = None) -> list[tuple[Pair, CachedTicker | None]]:
-        """The newest tickers of all pairs that these exchanges trade, or of one symbol there."""
+        """The newest tickers of all pairs that these exchanges trade, or of one symbol there.
+
+        What Redis does not hold comes from the rows, of ``MOST_ROWS`` pairs at most; of the others nothing is known just now.
+        """
         with reading(self._engine) as db:
             listed = [pair for pair in pairs.listed(db, symbol=symbol, active=True) if pair.exchange in exchanges]
         found = self._cache.tickers([(pair.exchange, pair.symbol) for pair in listed])
-        if any(one is None for one in found):
+        missing = [pair.id for pair, one in zip(listed, found, strict=True) if one is None][:MOST_ROWS]
+        if missing:
             with reading(self._engine) as db:
-                rows = tickers.latest(db)
+                rows = tickers.latest(db, pair_ids=missing)
             found = [
                 one or (_ticker(rows[pair.id], pair.exchange, pair.symbol) if pair.id in rows else None)
                 for pair, one in zip(listed, found, strict=True)

@@ -16,10 +16,11 @@ from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle
 from app.host import feed_report, market_clock_file
 from app.settings import Feed
-from app.storage import flow, klines, open_interest
+from app.storage import flow, klines, open_interest, tickers
 from app.storage.database import transaction
 from app.storage.flow import Flow
 from app.storage.open_interest import OpenInterestRow
+from app.usecases import read_market
 from tests.api.market import (
     BTC,
     EXCHANGES,
@@ -85,6 +86,33 @@ def test_without_redis_a_ticker_comes_from_its_row(client: FlaskClient):
 
     assert (found["price"], found["funding_rate"], found["bid"]) == (100.0, 0.0001, None)
     assert found["status"] == "ok"
+
+
+def test_of_many_tickers_only_those_are_read_from_rows_that_redis_does_not_hold(
+    client: FlaskClient, pairs: dict[str, int], deps: Deps, cache: MarketCache, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[int, ...]] = []
+    latest = tickers.latest
+    monkeypatch.setattr(
+        tickers, "latest", lambda db, *, pair_ids: asked.append(tuple(pair_ids)) or latest(db, pair_ids=pair_ids)
+    )
+    path = f"market/tickers?exchange={EXCHANGES[0]}"
+    cache.put_tickers([ticker(price=43250.5)])
+    one_missing = data(client, path)["tickers"]
+    cache.put_tickers([ticker(symbol="ETH/USDT:USDT", price=2.5)])
+    none_missing = data(client, path)["tickers"]
+
+    assert asked == [(pairs["ETH/USDT:USDT"],)]
+    assert [one["price"] for one in one_missing] == [43250.5, None]
+    assert [one["price"] for one in none_missing] == [43250.5, 2.5]
+
+
+@pytest.mark.usefixtures("pairs")
+def test_no_more_rows_than_an_answer_may_have_are_looked_for(client: FlaskClient, monkeypatch: pytest.MonkeyPatch):
+    assert data(client, "market/tickers")["tickers"][0]["price"] == 100.0
+    monkeypatch.setattr(read_market, "MOST_ROWS", 0)
+
+    assert {one["status"] for one in data(client, "market/tickers")["tickers"]} == {"warming"}
 
 
 @pytest.mark.usefixtures("pairs")
@@ -452,6 +480,23 @@ def test_what_cannot_be_answered_says_what_can(deps: Deps, client: FlaskClient, 
 
     assert answer.status_code == status
     assert said in answer.get_json()["error"]["what_to_do"]
+
+
+@pytest.mark.parametrize(
+    "path", ["market/ticker?symbol=", "klines/", "market/open-interest?symbol=", "market/cvd?symbol="]
+)
+def test_an_exchange_that_was_never_reached_is_unavailable_and_has_no_wrong_names(
+    deps: Deps, client: FlaskClient, path: str
+):
+    set_clock(deps)
+    (one,) = report().collectors
+    failing = msgspec.structs.replace(one, state="failing", note="no answer", symbols=())
+    feed_report.write(deps.run_dir, msgspec.structs.replace(report(), collectors=(failing,)))
+
+    answer = client.get(f"/api/v1/{path}BTCUSDT")
+
+    assert answer.status_code == 503
+    assert answer.get_json()["error"]["message"] == "demo-binance has not been reached yet: no answer."
 
 
 def test_a_live_source_has_its_own_exchanges_and_the_first_is_meant(deps: Deps):
