@@ -424,12 +424,14 @@ class Collector:
     def minute_is_over(self) -> None:
         """Count what the last minute should have brought: one closed candle of each symbol."""
         now_ms = self._now_ms()
-        minute = open_of(now_ms - round(CLOSING_MS * self._speed), STREAMED) - MINUTE_MS
+        due, newest = (
+            open_of(now_ms - round(CLOSING_MS * speed), STREAMED) - MINUTE_MS for speed in (self._speed, 1.0)
+        )
         markets = [self._pipeline.markets.get((self.exchange.name, symbol)) for symbol in self._watch.symbols]
-        came = sum(1 for market in markets if market is not None and market.closed_ms >= minute)
-        if minute > self._since_ms:
-            self._quality.due(now_ms, len(markets), came)
-        if came < len(markets):
+        closed = [-1 if market is None else market.closed_ms for market in markets]
+        if due > self._since_ms:
+            self._quality.due(now_ms, len(closed), sum(each >= due for each in closed))
+        if any(each < newest for each in closed):  # without patience: a hole is soon behind what came after it
             self._look_at_history.set()
 
     def state(self) -> tuple[str, str]:
