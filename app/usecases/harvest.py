@@ -1,5 +1,6 @@
 """What the feed has to write: rows that replace each other while they wait, so that late is as good as often."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +21,26 @@ Key = tuple[int, str, int]
 """Of a row: pair, timeframe, open time."""
 BEGUN_MS = 3 * MINUTE_MS  # trades may come so late
 MOST_REFUSED = 200  # kept for inspection between two writes; the counters have them all
+MOST_INSPECTED = 10  # of one exchange, for one reason, in one minute
+
+
+@dataclass(slots=True)
+class Inspected:
+    """Which refused messages are kept for inspection: some of each kind a minute, so that no fault fills the disk.
+
+    It outlives the harvests, of which there are many in a minute. Whoever has it counts them all.
+    """
+
+    _minute: int = -1
+    _kept: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def allows(self, exchange: str, reason: str, now_ms: int) -> bool:
+        """Whether one more is kept; if so, it is counted."""
+        if now_ms // MINUTE_MS != self._minute:
+            self._minute = now_ms // MINUTE_MS
+            self._kept.clear()
+        self._kept[exchange, reason] += 1
+        return self._kept[exchange, reason] <= MOST_INSPECTED
 
 
 @dataclass(slots=True)

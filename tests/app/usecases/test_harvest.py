@@ -6,7 +6,7 @@ from app.domain.market.timeframes import MINUTE_MS
 from app.storage.refused import RefusedMessage
 from app.storage.symbols import MarketNote
 from app.storage.tickers import TickerRow
-from app.usecases.harvest import MOST_REFUSED, Harvest, Key, kline
+from app.usecases.harvest import MOST_INSPECTED, MOST_REFUSED, Harvest, Inspected, Key, kline
 from tests.app.usecases.market_values import EXCHANGE, NOON_MS, candle
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -48,6 +48,19 @@ def test_messages_for_inspection_are_bounded_and_the_newest_stay():
 
     assert (full, len(harvest.refused)) == (MOST_REFUSED, MOST_REFUSED)
     assert harvest.refused[-1].detail == str(MOST_REFUSED - 1)
+
+
+def test_of_each_kind_of_refused_messages_some_a_minute_are_kept_however_many_writes_there_are():
+    inspected = Inspected()
+
+    def kept(exchange: str, reason: str, at_ms: int) -> int:
+        return sum(inspected.allows(exchange, reason, at_ms + number) for number in range(1_000))
+
+    assert kept(EXCHANGE, "price", NOON_MS) == MOST_INSPECTED
+    assert kept(EXCHANGE, "price", NOON_MS + 30_000) == 0
+    assert kept(EXCHANGE, "crossed", NOON_MS) == MOST_INSPECTED
+    assert kept("okx", "price", NOON_MS) == MOST_INSPECTED
+    assert kept(EXCHANGE, "price", NOON_MS + MINUTE_MS) == MOST_INSPECTED
 
 
 def test_halves_are_the_whole_and_one_row_has_none():
