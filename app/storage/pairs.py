@@ -1,6 +1,6 @@
 """Exchanges and what they trade. A pair's id stands in every row of the market, and never changes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Protocol
@@ -79,40 +79,22 @@ _PAIR = [exchanges_table.c.name if field.name == "exchange" else trading_pairs.c
 _JOINED = trading_pairs.join(exchanges_table)
 
 
-def ensure_exchange(
-    db: Connection,
-    name: str,
-    *,
-    now: datetime,
-    display_name: str | None = None,
-    simulated: bool | None = None,
-    **facts: Any,
-) -> int:
-    """Make sure that an exchange is there; its id. ``facts`` are further columns, renewed where they differ.
-
-    ``simulated`` is said by the name, ``demo-...``, unless it is given.
-    """
+def ensure_exchange(db: Connection, name: str, *, now: datetime) -> int:
+    """Make sure that an exchange is there; its id. Its name says whether it is simulated."""
     there = exchange(db, name)
-    wanted = {key: value for key, value in facts.items() if value is not None}
-    if display_name is not None:
-        wanted["display_name"] = display_name
     if there is None:
         row = {
             "name": name,
-            "display_name": display_name or name,
-            "simulated": is_simulated(name) if simulated is None else simulated,
+            "display_name": name,
+            "simulated": is_simulated(name),
             "status": "active",
             "created_at": now,
             "updated_at": now,
         }
-        insert_or_update(db, exchanges_table, row | wanted, key=["name"], change=[])
-        found = exchange(db, name)
-        if found is None:
-            raise AssertionError(f"the exchange {name} is gone within its own transaction")
-        return found.id
-    changes = {key: value for key, value in wanted.items() if getattr(there, key) != value}
-    if changes:
-        db.execute(update(exchanges_table).where(exchanges_table.c.id == there.id).values(updated_at=now, **changes))
+        insert_or_update(db, exchanges_table, row, key=["name"], change=[])
+        there = exchange(db, name)
+    if there is None:
+        raise AssertionError(f"the exchange {name} is gone within its own transaction")
     return there.id
 
 
@@ -127,20 +109,15 @@ def exchanges(db: Connection) -> list[Exchange]:
     return [Exchange(*row) for row in db.execute(select(*_EXCHANGE).order_by(exchanges_table.c.name))]
 
 
-def ensure_pairs(
-    db: Connection, exchange: str, instruments: Iterable[Instrument], now: datetime, *, complete: bool = False
-) -> dict[str, int]:
+def ensure_pairs(db: Connection, exchange: str, instruments: Iterable[Instrument], now: datetime) -> dict[str, int]:
     """Make sure that these pairs are there as the exchange says; the ids of all its pairs, by symbol.
 
-    What an exchange does not say (None) does not take away what is known. ``complete``: these are all that it trades, so
-    that others are no longer active. The exchange itself is made where it is missing.
+    What an exchange does not say (None) does not take away what is known. The exchange itself is made where it is missing.
     """
     exchange_id = ensure_exchange(db, exchange, now=now)
     there = {pair.symbol: pair for pair in listed(db, exchange=exchange)}
     new: list[dict[str, Any]] = []
-    named = set()
     for instrument in instruments:
-        named.add(instrument.symbol)
         row = _row(instrument)
         known = there.get(instrument.symbol)
         if known is None:
@@ -149,12 +126,19 @@ def ensure_pairs(
             _change(db, known.id, now, changes)
     if new:
         db.execute(insert(trading_pairs), new)
-    if complete:
-        for pair in there.values():
-            if pair.symbol not in named and pair.is_active:
-                _change(db, pair.id, now, {"is_active": False})
     ids = select(trading_pairs.c.symbol, trading_pairs.c.id).where(trading_pairs.c.exchange_id == exchange_id)
     return {symbol: int(pair_id) for symbol, pair_id in db.execute(ids)}
+
+
+def note_traded(db: Connection, exchange: str, symbols: Collection[str], now: datetime) -> list[str]:
+    """These are all that an exchange trades, so that others are no longer active; those of which that is new."""
+    other = [known for known in listed(db, exchange=exchange) if known.is_active != (known.symbol in symbols)]
+    for active in (False, True):
+        some = [known for known in other if known.is_active != active]
+        if some:
+            these = trading_pairs.c.id.in_([one.id for one in some])
+            db.execute(update(trading_pairs).where(these).values(updated_at=now, is_active=active))
+    return [one.symbol for one in other]
 
 
 def pair(db: Connection, exchange: str, symbol: str) -> Pair | None:

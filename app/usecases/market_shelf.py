@@ -1,7 +1,7 @@
 """What collectors need to know of what is stored, without the event loop waiting for the database."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ from app.storage import flow, funding, klines, open_interest, pairs, symbols
 from app.storage.database import reading, transaction
 from app.storage.flow import Flow
 
+EVER_MS = 2**62
 T = TypeVar("T")
 
 
@@ -77,25 +78,26 @@ class Shelf:
             wanted = {one.symbol: ids[one.symbol] for one in instruments}
             since_ms = now_ms - KEPT_MS - MINUTE_MS
             with reading(self._engine) as db:
-                flows = {name: flow.newest(db, pair_id, "1m") for name, pair_id in wanted.items()}
-                rows = {
-                    name: open_interest.read(db, pair_id, "1m", since_ms=since_ms) for name, pair_id in wanted.items()
-                }
-                last = {name: open_interest.newest(db, pair_id) for name, pair_id in wanted.items() if not rows[name]}
-            return Remembered(
-                wanted,
-                {name: row for name, row in flows.items() if row},
-                {
-                    name: OpenInterestState(
-                        tuple(
-                            (row.open_time, row.quantity) for row in found or [row for row in [last.get(name)] if row]
-                        )
-                    )
-                    for name, found in rows.items()
-                },
-            )
+                flows = flow.latest(db, "1m")
+                last = open_interest.latest(db)
+                rows = dict(open_interest.between(db, "1m", since_ms, EVER_MS, wanted.values()))
+            interests = {}
+            for name, pair_id in wanted.items():
+                known = rows.get(pair_id) or ([last[pair_id]] if pair_id in last else [])
+                interests[name] = OpenInterestState(tuple((row.open_time, row.quantity) for row in known))
+            begun = {name: flows[pair_id] for name, pair_id in wanted.items() if pair_id in flows}
+            return Remembered(wanted, begun, interests)
 
         return await self._apart(find)
+
+    async def note_traded(self, exchange: str, symbols: Collection[str]) -> None:
+        """These are all that an exchange trades: what is known and not among them is no longer active."""
+
+        def note() -> None:
+            with transaction(self._engine) as db:
+                pairs.note_traded(db, exchange, symbols, self._now())
+
+        await self._apart(note)
 
     async def missing(self, pair_id: int, timeframe: str, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
         """Where candles are missing: each gap's first open time, and where it ends."""

@@ -28,9 +28,9 @@ BTC = Traded()
 ETH = Traded(symbol="ETH/USDT:USDT", base="ETH")
 
 
-def ensure(engine: Engine, *traded: Traded, exchange: str = "binance", complete: bool = False) -> dict[str, int]:
+def ensure(engine: Engine, *traded: Traded, exchange: str = "binance") -> dict[str, int]:
     with transaction(engine) as db:
-        return pairs.ensure_pairs(db, exchange, traded, NOW, complete=complete)
+        return pairs.ensure_pairs(db, exchange, traded, NOW)
 
 
 def test_pairs_get_ids_that_never_change(engine: Engine):
@@ -67,13 +67,19 @@ def test_what_the_exchange_says_anew_is_renewed_and_what_it_leaves_out_stays(eng
 
 def test_what_an_exchange_no_longer_trades_is_inactive_and_comes_back(engine: Engine):
     ensure(engine, BTC, ETH)
-    ensure(engine, BTC, complete=True)
+    ensure(engine, ETH, exchange="okx")
+    with transaction(engine) as db:
+        gone = pairs.note_traded(db, "binance", {"BTC/USDT:USDT", "XRP/USDT:USDT"}, later(9))
+        again = pairs.note_traded(db, "binance", {"BTC/USDT:USDT"}, later(10))
     with reading(engine) as db:
-        assert [pair.symbol for pair in pairs.listed(db, active=True)] == ["BTC/USDT:USDT"]
-        assert [pair.symbol for pair in pairs.listed(db, exchange="binance", active=False)] == ["ETH/USDT:USDT"]
-    ensure(engine, BTC, ETH, complete=True)
-    with reading(engine) as db:
-        assert len(pairs.listed(db, active=True)) == 2
+        active = [(pair.exchange, pair.symbol[:3]) for pair in pairs.listed(db, active=True)]
+        inactive = [pair.symbol for pair in pairs.listed(db, active=False)]
+    with transaction(engine) as db:
+        back = pairs.note_traded(db, "binance", {"BTC/USDT:USDT", "ETH/USDT:USDT"}, later(11))
+        assert pairs.listed(db, active=False) == []
+
+    assert (active, inactive) == ([("binance", "BTC"), ("okx", "ETH")], ["ETH/USDT:USDT"])
+    assert (gone, again, back) == (["ETH/USDT:USDT"], [], ["ETH/USDT:USDT"])
 
 
 def test_pairs_are_listed_by_exchange_and_symbol(engine: Engine):
@@ -88,16 +94,16 @@ def test_pairs_are_listed_by_exchange_and_symbol(engine: Engine):
         assert [pair.exchange for pair in pairs.listed(db, symbol="BTC/USDT:USDT")] == ["binance", "okx"]
 
 
-def test_an_exchange_is_made_once_and_its_facts_renewed(engine: Engine):
+def test_an_exchange_is_made_once(engine: Engine):
     with transaction(engine) as db:
-        first = pairs.ensure_exchange(db, "okx", now=NOW, display_name="OKX", supported_timeframes=["1m", "1h"])
-        again = pairs.ensure_exchange(db, "okx", now=later(9), rate_limit_per_minute=600)
+        first = pairs.ensure_exchange(db, "okx", now=NOW)
+        again = pairs.ensure_exchange(db, "okx", now=later(9))
         found = pairs.exchange(db, "okx")
 
     assert found is not None
     assert again == first == found.id
-    assert (found.display_name, found.supported_timeframes, found.rate_limit_per_minute) == ("OKX", ["1m", "1h"], 600)
-    assert (found.simulated, found.status, found.created_at, found.updated_at) == (False, "active", NOW, later(9))
+    assert (found.display_name, found.supported_timeframes, found.rate_limit_per_minute) == ("okx", None, None)
+    assert (found.simulated, found.status, found.created_at, found.updated_at) == (False, "active", NOW, NOW)
 
 
 def test_the_demo_is_simulated_by_its_name(engine: Engine):

@@ -253,7 +253,7 @@ def test_a_pair_that_is_there_stays_as_the_exchange_describes_it(sqlite_engine: 
     path = feather(tmp_path / BTC, rows(1))
     bring(sqlite_engine, path)
     with transaction(sqlite_engine) as db:
-        pairs.ensure_pairs(db, "binance", [], NOW, complete=True)
+        pairs.note_traded(db, "binance", (), NOW)
     bring(sqlite_engine, path)
     with reading(sqlite_engine) as db:
         found = pairs.pair(db, "binance", "BTC/USDT:USDT")

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.orderflow.open_interest import KEPT_MS
 from app.errors import Unavailable
 from app.exchanges.exchange import Instrument
-from app.storage import flow, open_interest, symbols
-from app.storage.database import open_engine, transaction
+from app.storage import flow, open_interest, pairs, symbols
+from app.storage.database import open_engine, reading, transaction
 from app.storage.flow import Flow
 from app.storage.open_interest import OpenInterestRow
 from app.usecases.market_shelf import Shelf
@@ -75,6 +75,32 @@ def test_what_the_process_before_left_is_remembered_however_long_ago_it_was(shel
     assert {name: row.open_time for name, row in remembered.flows.items()} == {SYMBOL: NOON_MS - 800 * MINUTE_MS}
     assert remembered.interests[SYMBOL].minutes == ((NOON_MS - 3 * MINUTE_MS, 100.0), (NOON_MS - MINUTE_MS, 110.0))
     assert remembered.interests[ETH].last == (NOON_MS - 2 * KEPT_MS, 50.0)
+
+
+def test_many_symbols_are_remembered_in_as_few_queries_as_one(shelf: Shelf, engine: Engine):
+    asked: list[str] = []
+
+    def count(_db: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    many = [Instrument(f"C{number}/USDT:USDT", f"C{number}", "USDT", "USDT") for number in range(400)]
+    run(shelf.remember(EXCHANGE, many, NOON_MS))
+    event.listen(engine, "before_cursor_execute", count)
+    run(shelf.remember(EXCHANGE, BOTH[:1], NOON_MS))
+    for_one = len(asked)
+    remembered = run(shelf.remember(EXCHANGE, many, NOON_MS))
+    event.remove(engine, "before_cursor_execute", count)
+
+    assert len(remembered.interests) == 400
+    assert len(asked) - for_one <= for_one
+
+
+def test_what_an_exchange_does_not_trade_any_more_is_not_active(shelf: Shelf, engine: Engine):
+    run(shelf.remember(EXCHANGE, BOTH, NOON_MS))
+    run(shelf.note_traded(EXCHANGE, [ETH]))
+
+    with reading(engine) as db:
+        assert [pair.symbol for pair in pairs.listed(db, active=True)] == [ETH]
 
 
 def test_a_database_that_is_away_is_said_to_be_so():
