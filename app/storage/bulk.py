@@ -42,6 +42,8 @@ class Upsert:
     key: tuple[str, ...]
     yields: tuple[str, str] | None = None
     """A column and a word: a row with this word there never takes the place of one with another word."""
+    keeps: bool = False
+    """What a row does not know (None) does not take away what was known in its place."""
     places: tuple[int, ...] = field(init=False)
     """Where the key is in a row."""
 
@@ -188,18 +190,23 @@ def _insert(upsert: Upsert, names: str) -> str:
 
 
 def _on_conflict(upsert: Upsert, quoted: Callable[[str], str]) -> str:
-    changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in upsert.changed)
+    table = quoted(upsert.table.name)
+
+    def value(column: str) -> str:
+        return f"COALESCE(excluded.{column}, {table}.{column})" if upsert.keeps else f"excluded.{column}"
+
+    changes = ", ".join(f"{quoted(name)} = {value(quoted(name))}" for name in upsert.changed)
     unless = ""
     if upsert.yields:
         column, word = quoted(upsert.yields[0]), upsert.yields[1]
-        table = quoted(upsert.table.name)
         unless = f" WHERE excluded.{column} <> '{word}' OR {table}.{column} = '{word}'"
     return f"ON CONFLICT ({', '.join(map(quoted, upsert.key))}) DO UPDATE SET {changes}{unless}"
 
 
 def _change_on_mysql(upsert: Upsert, column: str, quoted: Callable[[str], str]) -> str:
+    value = f"COALESCE(VALUES({column}), {column})" if upsert.keeps else f"VALUES({column})"
     if not upsert.yields:
-        return f"{column} = VALUES({column})"
+        return f"{column} = {value}"
     decides, word = quoted(upsert.yields[0]), upsert.yields[1]
     wins = f"VALUES({decides}) <> '{word}' OR {decides} = '{word}'"
-    return f"{column} = IF({wins}, VALUES({column}), {column})"
+    return f"{column} = IF({wins}, {value}, {column})"

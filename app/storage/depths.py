@@ -63,11 +63,6 @@ def newest(db: Connection, pair_id: int, timeframe: str = "1m") -> DepthRow | No
     return _SPANS.newest(db, pair_id, timeframe)
 
 
-def latest(db: Connection, timeframe: str = "1m") -> dict[int, DepthRow]:
-    """The last one of each pair."""
-    return _SPANS.latest(db, timeframe)
-
-
 def between(
     db: Connection, timeframe: str, start_ms: int, end_ms: int, pair_ids: Collection[int] | None = None
 ) -> Iterator[tuple[int, list[DepthRow]]]:

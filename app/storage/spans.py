@@ -31,6 +31,9 @@ class Spans(Generic[R]):
     sources: tuple[str, ...] = ()
     """Where the index of ages has a column ``source`` before the time: all that may stand in it."""
 
+    keeps: bool = False
+    """What a later row does not know does not take away what is known of the same span."""
+
     @property
     def columns(self) -> list[ColumnElement[Any]]:
         """The columns of a row, in its order."""
@@ -40,7 +43,7 @@ class Spans(Generic[R]):
         """Write rows, over those of the same pair and span."""
         names = tuple(field.name for field in fields(self.row))  # type: ignore[arg-type]
         values = attrgetter(*names)
-        upsert_rows(db, Upsert(self.table, names, KEY, self.yields), [values(row) for row in rows])
+        upsert_rows(db, Upsert(self.table, names, KEY, self.yields, self.keeps), [values(row) for row in rows])
 
     def read(
         self,

@@ -34,11 +34,11 @@ class TickerRow:
     next_funding_time: int | None = None
 
 
-_SPANS = Spans(tickers, TickerRow)
+_SPANS = Spans(tickers, TickerRow, keeps=True)
 
 
 def store(db: Connection, rows: Iterable[TickerRow]) -> None:
-    """Write rows, in place of those of the same pair and span."""
+    """Write rows, in place of those of the same pair and span. What was known of the minute before a restart stays known."""
     _SPANS.store(db, rows)
 
 

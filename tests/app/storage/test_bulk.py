@@ -96,6 +96,17 @@ def test_a_row_that_yields_never_takes_a_stronger_ones_place(engine: Engine):
     assert stored(engine) == [candle(0, 1.0, source="stream"), candle(60_000, 5.0, source="rest")]
 
 
+@pytest.mark.parametrize("yields", [None, ("source", "rollup")])
+def test_what_is_not_known_takes_nothing_away_where_that_is_wished(engine: Engine, yields: tuple[str, str] | None):
+    how = Upsert(tables.klines, KLINE, CANDLES.key, yields, keeps=True)
+    write(engine, [candle(0, 1.0, marks="odd"), candle(60_000, 1.0)], how)
+    write(engine, [candle(0, 2.0), candle(60_000, 2.0, marks="new")], how)
+
+    assert stored(engine) == [candle(0, 2.0, marks="odd"), candle(60_000, 2.0, marks="new")]
+    write(engine, [candle(0, 2.0)], CANDLES)
+    assert stored(engine)[0] == candle(0, 2.0)
+
+
 def test_a_bad_word_is_refused_and_nothing_of_the_batch_is_kept(engine: Engine):
     with pytest.raises(InvalidInput, match="ck_klines_source"):
         write(engine, [candle(0), candle(60_000, source="hearsay")])

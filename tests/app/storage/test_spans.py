@@ -1,5 +1,6 @@
 """Flow, tickers, depth and open interest are kept alike: one contract for the four."""
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -55,8 +56,18 @@ def test_rows_come_back_as_they_went_in(engine: Engine, module: Any, row: Any, v
         assert module.read(db, 1, "1m", since_ms=START + MINUTE, until_ms=START + 3 * MINUTE) == minutes[1:3]
         assert module.newest(db, 1, "1m") == minutes[-1]
         assert module.newest(db, 3, "1m") is None
-        assert module.latest(db, "1m") == {1: minutes[-1], 2: other}
         assert list(module.between(db, "1m", START, START + 2 * MINUTE)) == [(1, minutes[:2]), (2, [other])]
+
+
+@pytest.mark.usefixtures("two_pairs")
+def test_the_newest_of_each_pair(engine: Engine):
+    rows = [tickers.TickerRow(pair_id, "1m", START + minute * MINUTE) for pair_id, minute in ((1, 0), (1, 7), (2, 3))]
+    write(engine, tickers, *rows, tickers.TickerRow(1, "1h", START + 9 * MINUTE))
+
+    with reading(engine) as db:
+        assert tickers.latest(db, "1m") == {1: rows[1], 2: rows[2]}
+        assert tickers.latest(db, "1m", pair_ids=[2, 3]) == {2: rows[2]}
+        assert tickers.latest(db, "1m", pair_ids=[]) == {}
 
 
 @every_kind
@@ -68,6 +79,15 @@ def test_the_present_minute_is_written_again_and_again(engine: Engine, module: A
 
     with reading(engine) as db:
         assert module.read(db, 1, "1m") == [second]
+
+
+def test_a_ticker_keeps_what_a_process_that_began_in_its_minute_has_not_heard_yet(engine: Engine):
+    before = tickers.TickerRow(1, "1m", START, price=1.5, volume_24h=9.0, funding_rate=0.0001)
+    write(engine, tickers, before)
+    write(engine, tickers, tickers.TickerRow(1, "1m", START, price=1.75, bid=1.7))
+
+    with reading(engine) as db:
+        assert tickers.read(db, 1, "1m") == [replace(before, price=1.75, bid=1.7)]
 
 
 def some_flow(minute: int, buy: float, sell: float, status: str = "ok") -> flow.Flow:
