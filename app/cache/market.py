@@ -173,11 +173,6 @@ class MarketCache:
 
         return self._write(fill, whole=True)
 
-    def forget_candles(self, exchange: str, symbol: str, timeframe: str) -> bool:
-        """Drop a list: a candle inside it was repaired. Its next reader makes it anew."""
-        name = _name(keys.CANDLES, exchange=exchange, symbol=symbol, timeframe=timeframe)
-        return self._write(lambda pipe: pipe.delete(name))
-
     def put_books(self, books: Iterable[CachedBook]) -> bool:
         """Replace these books; of more levels the best are kept."""
 

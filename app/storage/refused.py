@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from app.storage.tables import refused_messages as refused
 
@@ -44,9 +44,3 @@ def recent(db: Connection, limit: int, *, reason: str | None = None) -> list[Ref
     if reason is not None:
         query = query.where(refused.c.reason == reason)
     return [RefusedMessage(*row) for row in db.execute(query)]
-
-
-def counted(db: Connection, since: datetime) -> dict[str, int]:
-    """How many rows there are by reason, since a moment."""
-    query = select(refused.c.reason, func.count()).where(refused.c.at >= since).group_by(refused.c.reason)
-    return {reason: int(count) for reason, count in db.execute(query)}

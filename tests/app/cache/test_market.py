@@ -108,13 +108,6 @@ def test_a_list_holds_the_newest_hundred(cache: MarketCache):
     assert (len(found), found[0].timestamp, found[-1].timestamp) == (100, 152 * MINUTE_MS, 53 * MINUTE_MS)
 
 
-def test_a_list_that_was_forgotten_is_a_miss(cache: MarketCache):
-    cache.fill_candles("binance", BTC, "1m", [cached(candle(1))])
-    cache.forget_candles("binance", BTC, "1m")
-
-    assert cache.candles("binance", BTC, "1m") is None
-
-
 def test_a_candle_stands_in_its_list_as_the_documents_write_it(cache: MarketCache, client: redis.Redis):
     cache.fill_candles("binance", BTC, "1m", [cached(candle(1))])
 
