@@ -20,7 +20,8 @@ from sqlalchemy import Engine
 from app.cache.bell import Bell
 from app.domain.fleet import ProcessSpec
 from app.errors import FlotillaError, Unavailable
-from app.host import fleet_file
+from app.host import feed_report, fleet_file
+from app.host.feed_report import Seen
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor
 from app.notify import outbox
@@ -67,6 +68,7 @@ def examine(settings: Settings, *, drill: bool) -> list[Finding]:
         ("migrations", lambda: _migrations(settings)),
         ("broker", lambda: _broker(settings, running=reports is not None)),
         ("processes", lambda: process_findings(reports, settings)),
+        ("collectors", lambda: _collectors(settings, reports)),
         ("notices", lambda: _notices(settings)),
     ]
     if drill:
@@ -221,6 +223,30 @@ def process_findings(reports: list[ProcessReport] | None, settings: Settings) ->
             text = f"{report.memory_mb} of {report.ceiling_mb} MB, {report.restarts} restarts, {report.last_work}"
             verdict: Verdict = "bad" if share > 1 else "note" if share > BUSY_SHARE else "ok"
             yield Finding(report.name, verdict, text, "Watch it; over the ceiling it is replaced.")
+
+
+def _collectors(settings: Settings, reports: list[ProcessReport] | None) -> Iterator[Finding]:
+    if any(report.name == "market-feed" and report.pid for report in reports or []):
+        yield from collector_findings(feed_report.look(settings.run_dir, time.time_ns() // 1_000_000), settings)
+
+
+def collector_findings(seen: Seen, settings: Settings) -> Iterator[Finding]:
+    """One finding a collector, by market-feed's report: a feed that runs and gets nothing is not well."""
+    if seen.report is None or seen.state != "ok":
+        yield Finding("collectors", "note", "market-feed does not report (yet)", "See: flotilla logs market-feed")
+        return
+    cure = (
+        "See: flotilla logs demo-exchange"
+        if settings.simulated
+        else "Check the way to it: the network, a proxy (FLOTILLA__FEED__PROXIES=true heeds HTTPS_PROXY), its address in the "
+        "settings. See: flotilla logs market-feed"
+    )
+    for one in seen.report.collectors:
+        verdict: Verdict = "bad" if one.state == "failing" else "ok" if one.state == "running" else "note"
+        are_open = sum(link.state == "open" for link in one.connections)
+        found = f"{one.state}, {len(one.symbols)} symbols, {are_open} of {len(one.connections)} connections open"
+        todo = f"Start it: POST /api/qingxi/collectors/start {one.name}" if one.state == "stopped" else cure
+        yield Finding(one.name, verdict, f"{found}: {one.note}" if one.note else found, todo)
 
 
 def _notices(settings: Settings) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from app.host.feed_report import FeedReport
 from app.settings import Settings
 from app.storage import pairs
 from app.storage.database import open_engine, reading
-from app.usecases.market_source import Source
+from app.usecases.market_source import Source, why_not_there
 from app.usecases.read_market import OPEN_INTEREST_FRESH_MS, TICKER_FRESH_MS, MarketReader
 
 LEVELS = 5
@@ -32,7 +32,8 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
     name, symbol = source.exchange(exchange), symbols.parse(spelled)
     now_ms = time.time_ns() // 1_000_000
     market = source.time(now_ms)
-    report, feed, report_age_ms = feed_report.look(settings.run_dir, now_ms)
+    reported = feed_report.look(settings.run_dir, now_ms)
+    report, feed, report_age_ms = reported
     if feed == "ok" and lifecycle.holder(settings.run_dir, "market-feed") is None:
         feed = "stale"  # it ended a moment ago
     engine = open_engine(settings.database_url, pool_size=1)
@@ -51,6 +52,8 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
             change = reader.open_interest_change(name, symbol, market)
             flow = reader.cvd(name, symbol, CVD_WINDOW_MS, market)
     except NotFound as error:
+        if (why := why_not_there(engine, name, reported, error)) is not error:
+            raise why from error
         raise InvalidInput(
             f"{name} has no {symbol} here.", cure="GET /api/v1/market/exchanges lists what is watched."
         ) from error

@@ -1,6 +1,7 @@
 """What the market says. Every answer carries its exchange, its age by the market's time, and whether it can be trusted."""
 
 from collections.abc import Iterable
+from functools import wraps
 from typing import Annotated, Any
 
 import msgspec
@@ -20,6 +21,7 @@ from app.host.feed_report import FeedReport, FeedState, Seen
 from app.storage import collectors
 from app.storage.collectors import Collector
 from app.storage.database import reading
+from app.usecases.market_source import why_not_there
 from app.usecases.read_market import (
     MOST_ROWS,
     OPEN_INTEREST_FRESH_MS,
@@ -496,10 +498,27 @@ _EXCHANGES = ExchangeViews("ok", 400, [ExchangeView("binance", "running", "", [_
 _RAISES = (InvalidInput, NotFound, Unavailable)
 
 
+def _reached(handler: Any) -> Any:
+    """The same, but a pair that an exchange does not have because it never answered is no wrong name."""
+
+    @wraps(handler)
+    def asked(call: Call[Any]) -> Any:
+        try:
+            return handler(call)
+        except NotFound as error:
+            name = source.exchange(call.deps.settings, call.asks.exchange)
+            why = why_not_there(call.deps.engine, name, reported(call), error)
+            if why is error:
+                raise
+            raise why from error
+
+    return asked
+
+
 def _both(name: str, handler: Any, summary: str, asks: Any, answer: Any, example: Any) -> tuple[Route[Any, Any], ...]:
     """A question with the symbol in the query, and the same with the symbol in the path, as other documents have it."""
     return tuple(
-        Route("GET", path, handler, "market", text, asks, answer, raises=_RAISES, example=example)
+        Route("GET", path, _reached(handler), "market", text, asks, answer, raises=_RAISES, example=example)
         for path, text in (
             (f"/api/v1/market/{name}", summary),
             (f"/api/v1/{name}/{{symbol}}", f"The same as /api/v1/market/{name}"),
@@ -526,7 +545,7 @@ ROUTES = (
     Route(
         "GET",
         "/api/v1/market/funding",
-        funding,
+        _reached(funding),
         "market",
         "Funding, present and settled",
         FundingAsked,
@@ -537,7 +556,7 @@ ROUTES = (
     Route(
         "GET",
         "/api/v1/market/open-interest",
-        open_interest,
+        _reached(open_interest),
         "market",
         "Open interest, its change and history",
         OpenInterestAsked,
@@ -548,7 +567,7 @@ ROUTES = (
     Route(
         "GET",
         "/api/v1/market/cvd",
-        cvd,
+        _reached(cvd),
         "market",
         "Cumulative volume delta, and its series",
         CvdAsked,

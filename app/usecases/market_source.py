@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.errors import InvalidInput
+from sqlalchemy import Engine
+
+from app.errors import FlotillaError, InvalidInput, NotFound, Unavailable
 from app.host import market_clock_file
+from app.host.feed_report import Seen
+from app.storage import pairs
+from app.storage.database import reading
 from app.usecases.read_market import MarketTime
 
 DEMO = ("demo-binance", "demo-okx", "demo-htx")
@@ -45,3 +50,21 @@ class Source:
             return MarketTime(now_ms)
         clock = market_clock_file.read(market_clock_file.path_in(self.state_dir))
         return MarketTime(None) if clock is None else MarketTime(clock.now_ms(now_ms), clock.speed)
+
+
+def why_not_there(engine: Engine, exchange: str, seen: Seen, error: NotFound) -> FlotillaError:
+    """What to say instead of ``error``: an exchange that never answered has no pair of any name, and no name is to blame."""
+    trouble = [
+        one
+        for one in (seen.report.collectors if seen.report and seen.state == "ok" else ())
+        if one.exchange == exchange and one.state in ("starting", "failing")
+    ]
+    if not trouble:
+        return error
+    with reading(engine) as db:
+        if pairs.listed(db, exchange=exchange):
+            return error
+    return Unavailable(
+        f"{exchange} has not been reached yet: {trouble[0].note or trouble[0].state}.",
+        cure="Check the network, a proxy ([feed] proxies), its address in the settings. `flotilla doctor` says more.",
+    )

@@ -1,10 +1,13 @@
 """What the doctor concludes; its looks at a whole place are in test_command.py."""
 
+import msgspec
 import pytest
 
+from app.host.feed_report import CollectorReport, Quality, Seen
 from app.host.fleet_report import ProcessReport
-from app.settings import Redis, Settings
+from app.settings import Feed, Redis, Settings
 from ops import doctor
+from tests.api.market import report
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,39 @@ def test_nobody_is_told_to_start_a_broker_that_an_existing_redis_replaces(url: s
     found = doctor.process_findings([stopped("broker"), stopped("monitor")], Settings(redis=Redis(url=url)))
 
     assert [finding.what for finding in found] == named
+
+
+def collector(name: str, state: str, note: str = "") -> CollectorReport:
+    quality = Quality(None, None, None, None, None, None)
+    return CollectorReport(name, name, state, note, 0, (), (), {}, {}, quality)
+
+
+def test_a_feed_that_runs_and_gets_nothing_is_not_well():
+    seen = Seen(
+        msgspec.structs.replace(
+            report(),
+            collectors=(
+                collector("binance", "failing", "fapi.binance.com does not answer"),
+                collector("okx", "degraded", "1 of 3 connections are not open"),
+                collector("htx", "running"),
+                collector("gate", "stopped"),
+            ),
+        ),
+        "ok",
+        400,
+    )
+
+    found = list(doctor.collector_findings(seen, Settings(feed=Feed(exchanges=("binance",)))))
+
+    assert [(one.what, one.verdict) for one in found] == [
+        ("binance", "bad"), ("okx", "note"), ("htx", "ok"), ("gate", "note"),
+    ]  # fmt: skip
+    assert "fapi.binance.com does not answer" in found[0].found
+    assert "network" in found[0].what_to_do
+    assert "not open" in found[1].found
+    assert "collectors/start" in found[3].what_to_do
+
+
+@pytest.mark.parametrize("seen", [Seen(None, "unknown", None), Seen(report(), "stale", 60_000)])
+def test_collectors_of_a_silent_feed_are_not_spoken_of(seen: Seen):
+    assert [one.what for one in doctor.collector_findings(seen, Settings())] == ["collectors"]
