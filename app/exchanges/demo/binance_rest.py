@@ -205,8 +205,7 @@ class BinanceRest:
         limit = _limit(query, 500 if self._perpetual else 100, 1000 if self._perpetual else 5000)
         if self._perpetual and limit not in (5, 10, 20, 50, 100, 500, 1000):
             raise Refused(400, -4021, f"'{limit}' is not valid depth limit.")
-        now = self._scene.now_ms("binance", symbol)
-        book = self._market.book("binance", symbol, now)
+        book = self._scene.book("binance", symbol)
         written = self._scene.written("binance", symbol)
         said_ms = self._scene.said_ms("binance", book.time_ms)
         times = f'"E":{self._said_now(symbol)},"T":{said_ms},' if self._perpetual else ""

@@ -186,6 +186,7 @@ class DiffFeed:
         self.venue, self.symbol, self.every_s = venue, symbol, every_s
         self._scene, self._write = scene, write
         self._walk = scene.market.walk(venue, symbol, scene.now_ms(venue, symbol))
+        scene.follow(venue, symbol, self._walk)
 
     def opening(self) -> list[bytes]:
         """Nothing: the book is asked for elsewhere."""

@@ -1,12 +1,13 @@
 """What a venue of the demo exchange shows at this moment: the market at market time, bent by the faults that were asked for."""
 
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from app.exchanges.demo.faults import Faults
-from app.exchanges.demo.market import Market
-from app.exchanges.demo.values import DemoCandle, DemoTrade, Venue
+from app.exchanges.demo.market import BookWalk, Market
+from app.exchanges.demo.values import DemoBook, DemoCandle, DemoTrade, Venue
 from app.exchanges.demo.written import Written
 
 
@@ -20,6 +21,7 @@ class Scene:
         """Each trade of the market is told as so many, for benches: ids stay whole, volumes stay true."""
         self._now_ms = now_ms
         self._written: dict[tuple[Venue, str], Written] = {}
+        self._walks: WeakValueDictionary[tuple[Venue, str], BookWalk] = WeakValueDictionary()
 
     def market_ms(self) -> int:
         """Market time, whatever faults say."""
@@ -39,6 +41,17 @@ class Scene:
         if found is None:
             found = self._written[venue, symbol] = Written(self.market.instrument(venue, symbol), venue)
         return found
+
+    def follow(self, venue: Venue, symbol: str, walk: BookWalk) -> None:
+        """A stream tells the changes of this book, for as long as anybody holds the walk."""
+        self._walks[venue, symbol] = walk
+
+    def book(self, venue: Venue, symbol: str) -> DemoBook:
+        """The whole book: where its stream stands, if there is one. On a fast market much changes within one of its changes, and a
+        book from the middle of one could not be continued by it.
+        """
+        walk = self._walks.get((venue, symbol))
+        return walk.book() if walk is not None else self.market.book(venue, symbol, self.now_ms(venue, symbol))
 
     def trades(self, venue: Venue, symbol: str, start_ms: int, end_ms: int) -> list[DemoTrade]:
         """From ``start_ms`` to before ``end_ms``."""
