@@ -143,6 +143,8 @@ async function refreshMarket() {
     }
   }
   shown.forEach(showMarketRow);
+  const place = exchanges.exchanges.find((one) => one.name === asked);
+  byId("no-market").textContent = `Nothing is watched yet: ${[`${asked} is ${place.state}`, place.note].filter(Boolean).join(", ")}.`;
   byId("no-market").hidden = shown.length > 0;
   byId("more-market").textContent = market.tickers.size > shown.length ? `${shown.length} of ${market.tickers.size} are shown.` : "";
   const state = new Map((states.data ? states.data.collectors : []).map((one) => [one.name, one]));

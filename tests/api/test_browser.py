@@ -153,6 +153,17 @@ def test_the_market_is_shown_and_lives(page: Page, address: str, market: MarketC
     page.screenshot(path=os.environ.get("FLOTILLA_TEST_SCREENSHOT", str(tmp_path / "page.png")), full_page=True)
 
 
+def test_while_nothing_is_watched_the_page_says_what_its_collector_does(page: Page, address: str, steered: Deps):
+    (one,) = report().collectors
+    failing = msgspec.structs.replace(one, state="failing", note="127.0.0.1 does not answer", symbols=())
+    feed_report.write(steered.run_dir, msgspec.structs.replace(report(), collectors=(failing,)))
+    page.goto(address)
+
+    expect(page.locator("#no-market")).to_have_text(
+        "Nothing is watched yet: demo-binance is failing, 127.0.0.1 does not answer."
+    )
+
+
 def test_news_of_an_old_price_leaves_it_old_and_what_it_no_longer_says_is_unknown(
     page: Page, address: str, market: MarketCache
 ):
