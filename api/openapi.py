@@ -28,6 +28,9 @@ _INTRO = (
     "`type` that never change, a `message` that says what is wrong, `what_to_do`, and the `trace_id` that finds the request "
     "in the logs. `simulated`, like the header `X-Flotilla-Simulated`, says whether the market is the demo exchange's. "
     "Send `traceparent` (W3C) or `X-Trace-Id` to choose that id; `X-Trace-Id` of the answer repeats it. "
+    "Times of the market are ms since 1970 by its own clock, which a sped-up demo makes run faster than ours and ahead of it: "
+    "the fields named `..._ms`, `timestamp`, `time` and `open_time` are such unless they say otherwise (`banned_until_ms` and "
+    "the ages of reports are by our clock). Times written as text are ours, in UTC. "
     "Unknown paths (404) and wrong methods (405) are told in the same shape. "
     "Until there are accounts, only requests under a loopback address are answered."
 )

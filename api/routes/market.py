@@ -35,8 +35,9 @@ Spelled = Annotated[
 ]
 Named = Annotated[str, Meta(max_length=30, description="One of the present source; without it, the first.")] | None
 Age = Annotated[int | None, Meta(description="In ms of the market's time; null where it is not known.")]
-Moment = Annotated[int, Meta(ge=0, le=2**53, description="In ms.")]
+Moment = Annotated[int, Meta(ge=0, le=2**53)]
 Ms = Annotated[int | None, Meta(description="Market time in ms since 1970.")]
+At = Annotated[int, Meta(description="Market time in ms since 1970.")]
 
 
 class PairAsked(Asks, frozen=True):
@@ -59,10 +60,10 @@ class CandlesAsked(Asks, frozen=True):
     symbol: Spelled
     timeframe: Annotated[str, Meta(max_length=10, description="Such as 1m, 15m, 1h, 4h, 1d.")] = "1h"
     limit: Annotated[int, Meta(ge=1, le=MOST_ROWS)] = 100
-    since: Annotated[Moment | None, Meta(description="From this open time on, in ms; then the oldest come first.")] = (
-        None
-    )
-    until: Annotated[Moment | None, Meta(description="Before this open time, in ms.")] = None
+    since: Annotated[
+        Moment | None, Meta(description="From this open time on, in ms of market time; then the oldest come first.")
+    ] = None
+    until: Annotated[Moment | None, Meta(description="Before this open time, in ms of market time.")] = None
     exchange: Named = None
 
 
@@ -135,7 +136,7 @@ class TickerViews(Answer, frozen=True):
 class CandleView(Answer, frozen=True, kw_only=True):
     """One closed candle; ``timestamp`` is when it opened."""
 
-    timestamp: int
+    timestamp: At
     open: float
     high: float
     low: float
@@ -176,7 +177,7 @@ class BookView(Answer, frozen=True):
 class SettledFunding(Answer, frozen=True):
     """A rate that was settled."""
 
-    time: int
+    time: At
     rate: float
     mark_price: float | None
 
@@ -197,7 +198,7 @@ class FundingView(Answer, frozen=True):
 class OpenInterestPoint(Answer, frozen=True):
     """Open contracts at one time. A change is null where there was nothing to compare with, never 0."""
 
-    time: int
+    time: At
     quantity: float
     value: float | None
     change_percent: float | None
@@ -223,7 +224,7 @@ class OpenInterestView(Answer, frozen=True):
 class CvdPoint(Answer, frozen=True):
     """What takers did in one minute, in base coins. One that nobody knows is a gap; one without any trade has noughts."""
 
-    open_time: int
+    open_time: At
     buy: float | None
     sell: float | None
     delta: float | None

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from api import source
-from api.routes.market import TickerView, reported, ticker_view, unreported
+from api.routes.market import Ms, TickerView, reported, ticker_view, unreported
 from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
 from app.domain.market import symbols
 from app.domain.market.consistency import disagreements
@@ -52,10 +52,10 @@ class MarketDataAsked(Asks, frozen=True):
 
 
 class FeedAnswer(Answer, frozen=True, kw_only=True):
-    """What all answers from the feed's report say: whether it is of now (ok, stale, unknown) and its age in ms of our time."""
+    """What all answers from the feed's report say: whether it is of now, and how old it is."""
 
-    feed: FeedState
-    age_ms: int | None
+    feed: Annotated[FeedState, Meta(description="stale: market-feed no longer reports; unknown: it has not yet.")]
+    age_ms: Annotated[int | None, Meta(description="Of market-feed's report, in ms of our time.")]
 
 
 class CollectorView(Answer, frozen=True):
@@ -94,8 +94,8 @@ class ConnectionView(Answer, frozen=True):
 
     host: str
     state: str
-    opened_ms: int | None
-    last_message_ms: int | None
+    opened_ms: Ms
+    last_message_ms: Ms
     messages: int
     reconnects: int
     note: str
@@ -108,7 +108,7 @@ class QualityView(Answer, frozen=True):
     latency_ms_p50: float | None
     latency_ms_p99: float | None
     error_share: float | None
-    freshness_ms: int | None
+    freshness_ms: Annotated[int | None, Meta(description="Age of the newest message, in ms of our time.")]
     score: Annotated[float | None, Meta(description="0 to 100.")]
 
 
@@ -119,7 +119,7 @@ class CollectorState(Answer, frozen=True):
     exchange: str
     state: str
     note: str
-    since_ms: int | None
+    since_ms: Ms
     symbols: list[str]
     connections: list[ConnectionView]
     messages: dict[str, int]
@@ -151,7 +151,7 @@ class BookState(Answer, frozen=True):
     status: str
     bids: int
     asks: int
-    updated_ms: int | None
+    updated_ms: Ms
     resyncs: int
 
 
@@ -195,7 +195,9 @@ class DataFlow(FeedAnswer, frozen=True, kw_only=True):
     tables: list[TableFlow]
     waiting: Annotated[int | None, Meta(description="Rows that wait to be written.")]
     lost: Annotated[int | None, Meta(description="Rows that could not be kept.")]
-    away_since_ms: Annotated[int | None, Meta(description="Since when the database does not take them.")]
+    away_since_ms: Annotated[
+        int | None, Meta(description="Since when the database does not take them, in market time.")
+    ]
 
 
 class CheckView(Answer, frozen=True):
@@ -204,7 +206,7 @@ class CheckView(Answer, frozen=True):
     check: str
     verdict: Annotated[str, Meta(description="refuse or mark.")]
     count: int
-    last_ms: int | None
+    last_ms: Ms
     last: str
 
 

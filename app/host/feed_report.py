@@ -1,4 +1,7 @@
-"""What market-feed says of itself: a file that it writes every second and the API reads, so that both SQL and Redis may be away."""
+"""What market-feed says of itself: a file that it writes every second and the API reads, so that both SQL and Redis may be away.
+
+Its times in ms are the market's, which a sped-up demo makes run faster than ours; only ``at_ms`` and ``banned_until_ms`` are ours.
+"""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -37,7 +40,7 @@ class Quality(msgspec.Struct, frozen=True):
     error_share: float | None
     """Share of messages that were refused or could not be read."""
     freshness_ms: int | None
-    """Age of the newest message."""
+    """Age of the newest message, by our clock."""
     score: float | None
     """0 to 100; ``domain/market/quality.py`` says how."""
 
@@ -69,6 +72,7 @@ class BudgetReport(msgspec.Struct, frozen=True):
     limit: float
     per_s: float
     banned_until_ms: int | None = None
+    """By our clock."""
     waiting: int = 0
 
 
@@ -110,7 +114,7 @@ class StoreReport(msgspec.Struct, frozen=True):
 
 
 class FeedReport(msgspec.Struct, frozen=True):
-    """All of it. ``market_ms`` is the market's time, which a sped-up demo makes run faster than ours."""
+    """All of it. ``at_ms`` is our time when it was written, ``market_ms`` the market's."""
 
     at_ms: int
     market_ms: int

@@ -1,5 +1,6 @@
 """The document says what the code does: it is valid, complete, and real answers fit its schemas."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -235,3 +236,22 @@ def test_pages_say_their_media_type(client: FlaskClient):
     for route in ROUTES:
         if route.answer is File:
             assert client.get(route.path).content_type == route.media
+
+
+OURS = ("banned_until_ms", "age_ms", "freshness_ms")
+
+
+def test_every_time_of_the_market_says_by_whose_clock_it_is():
+    schemas = DOCUMENT["components"]["schemas"]
+    fields = [
+        (f"{schema}.{name}", name, json.dumps(field))
+        for schema, said in schemas.items()
+        for name, field in said.get("properties", {}).items()
+        if re.search(r"^(opened|last_message|since|away_since|updated|last|banned_until|freshness|age)_ms$", name)
+        or name in ("time", "open_time", "next_funding_time")
+    ]
+
+    assert len(fields) > 15
+    for place, name, text in fields:
+        wanted = r"our (clock|time)|market's time" if name in OURS else "arket time"
+        assert re.search(wanted, text), f"{place} does not say by whose clock it is."
