@@ -449,6 +449,7 @@ class Feed:
                 lost=self.pipeline.lost,
                 away_since_ms=self._store.away_since_ms,
                 error=self._store.error,
+                told=dict(self._store.told),
             ),
         )
 

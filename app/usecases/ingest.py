@@ -33,7 +33,7 @@ from app.storage.open_interest import OpenInterestRow
 from app.storage.refused import DETAIL_LENGTH, RefusedMessage
 from app.storage.symbols import MarketNote
 from app.storage.tickers import TickerRow
-from app.usecases.harvest import Harvest, kline
+from app.usecases.harvest import Harvest, Inspected, kline
 
 SUMMARY_EVERY_MS = 1_000  # walking a thousand levels for the sums; the best prices are written every time
 COMPARED_MS = 30_000  # an exchange that is silent for longer says nothing that could be compared
@@ -109,6 +109,7 @@ class Pipeline:
         self.now_ms = 0
         self._asked = False
         self._marks: tuple[str, ...] = ()
+        self._inspected = Inspected()
         self._disagreeing: set[tuple[object, ...]] = set()
         self._by_pair: dict[int, Market] = {}
         self._contexts: dict[str, Context] = {}
@@ -204,7 +205,8 @@ class Pipeline:
     def unreadable(self, exchange: str, why: str, now_ms: int) -> None:
         """A message that could not be understood: it is counted, and one of them kept for inspection."""
         self.counters_of(exchange)["unreadable"] += 1
-        self._waiting.refuse(RefusedMessage(_moment(now_ms), exchange, "stream", "unreadable", None, why))
+        self.now_ms = now_ms
+        self._inspect(exchange, None, "stream", "unreadable", lambda: why)
 
     def counters_of(self, exchange: str) -> Counter[str]:
         """What was wrong with an exchange's messages."""
@@ -215,19 +217,24 @@ class Pipeline:
         counters["stumbled"] += 1
         if counters["stumbled"] == 1:
             _log.error("the %s of %s %s: %r", channel, event.exchange, event.symbol, error, exc_info=error)
-        message = RefusedMessage(
-            _moment(self.now_ms), event.exchange, channel, "stumbled", event.symbol, repr(error)[:DETAIL_LENGTH]
-        )
-        self._waiting.refuse(message)
+        self._inspect(event.exchange, event.symbol, channel, "stumbled", lambda: repr(error))
 
     def _refuse(self, event: Event, channel: str, finding: Finding) -> None:
         self.counters_of(event.exchange)["refused"] += 1
         self._note_check(finding, "refuse", event)
-        detail = f"{finding.detail} {msgspec.json.encode(event).decode()}"
-        message = RefusedMessage(
-            _moment(self.now_ms), event.exchange, channel, finding.check, event.symbol, detail[:DETAIL_LENGTH]
+        self._inspect(
+            event.exchange,
+            event.symbol,
+            channel,
+            finding.check,
+            lambda: f"{finding.detail} {msgspec.json.encode(event).decode()}",
         )
-        self._waiting.refuse(message)
+
+    def _inspect(self, exchange: str, symbol: str | None, channel: str, reason: str, detail: Callable[[], str]) -> None:
+        """Keep a refused message for a person to look at; of many of a kind only some, for all are counted anyway."""
+        if self._inspected.allows(exchange, reason, round(self.now_ms / self._speed)):
+            at, said = _moment(self.now_ms), detail()[:DETAIL_LENGTH]
+            self._waiting.refuse(RefusedMessage(at, exchange, channel, reason, symbol, said))
 
     def _note_check(self, finding: Finding, verdict: str, event: Event | BookSummary) -> None:
         self.checks[finding.check, verdict] += 1

@@ -359,3 +359,11 @@ def test_a_frozen_price_that_is_repeated_has_the_age_of_its_own_word(pipeline: P
     pipeline.take([ticker(100.0, NOON_MS), top(at_ms=NOON_MS)], NOON_MS + 30_000)
 
     assert pipeline.fresh(NOON_MS + 30_000).tickers[0].timestamp == NOON_MS
+
+
+def test_of_many_refusals_of_a_kind_some_are_kept_and_all_are_counted(pipeline: Pipeline):
+    for _ in range(500):
+        pipeline.take([trade(1, price=-5.0)], NOON_MS)
+
+    assert len(pipeline.harvest(NOON_MS).refused) == 10
+    assert pipeline.counters_of(EXCHANGE)["refused"] == 500
