@@ -100,7 +100,10 @@ def measure(symbols: int, seconds: int, rate: float) -> dict[str, Any]:
 def soak(symbols: int, minutes: float, speed: float) -> dict[str, Any]:
     """Watch memory for a while."""
     with bench(
-        FLOTILLA__DEMO__SYMBOLS=str(symbols), FLOTILLA__FEED__BOOKS="2", FLOTILLA__DEMO__SPEED=str(speed)
+        FLOTILLA__FEED__EXCHANGES="demo",  # only who knows of the demo takes its clock
+        FLOTILLA__DEMO__SYMBOLS=str(symbols),
+        FLOTILLA__FEED__BOOKS="2",
+        FLOTILLA__DEMO__SPEED=str(speed),
     ) as made:
         fill(made)
         samples: list[tuple[float, float]] = []
