@@ -73,13 +73,15 @@ class Spans(Generic[R]):
         """The last one of each pair, or of each of these: one look along the index for each."""
         mine, other = self.table, self.table.alias()
         last = (
-            select(func.max(other.c.open_time))
+            select(other.c.id)
             .where(other.c.pair_id == trading_pairs.c.id, other.c.timeframe == timeframe)
+            .order_by(other.c.open_time.desc())
+            .limit(1)
             .correlate(trading_pairs)
             .scalar_subquery()
         )
-        is_last = (mine.c.pair_id == trading_pairs.c.id) & (mine.c.timeframe == timeframe) & (mine.c.open_time == last)
-        query = select(trading_pairs.c.id, *self.columns).select_from(trading_pairs.join(mine, is_last))
+        # By the id, so that no database reads all rows of a pair to compare their times.
+        query = select(trading_pairs.c.id, *self.columns).select_from(trading_pairs.join(mine, mine.c.id == last))
         if pair_ids is not None:
             query = query.where(trading_pairs.c.id.in_(pair_ids))
         return {pair_id: self.row(*row) for pair_id, *row in db.execute(query)}
