@@ -23,6 +23,7 @@ from app.exchanges.connection import Connection
 from app.exchanges.exchange import Channel, Exchange, Instrument, RestCall, Session, Wanted
 from app.exchanges.rest import Rest
 from app.host.feed_report import BudgetReport, CollectorReport, ConnectionReport, Quality
+from app.storage.klines import Kline
 from app.usecases.fill_history import History
 from app.usecases.ingest import Pipeline
 from app.usecases.market_shelf import Shelf
@@ -41,6 +42,7 @@ BOOKS_EVERY_S = 0.2
 FUNDING_EVERY_S = 900.0
 FUNDING_ROWS = 100  # hours, too: nobody pays more often
 HISTORY_EVERY_S = 300.0
+HISTORY_SOON_S = 15.0
 OPEN_INTEREST_BACK_MS = 24 * 60 * MINUTE_MS
 OPEN_INTEREST_ROWS = 288
 OPEN_INTEREST_PAGE_MS = 100 * 5 * MINUTE_MS  # every exchange gives as much in one answer, where it has it
@@ -51,6 +53,9 @@ AGAIN_S = 5.0
 CLOSING_MS = 5_000  # a closed candle may take so long to come
 SILENT_MS = 30_000
 TIMED = frozenset({Trade, Depth, BookTop, Mark})  # whose time is when they happened
+CANDLE_FIELDS = tuple(
+    name for name in Candle.__struct_fields__ if name not in {"exchange", "symbol", "time_ms", "received_ms", "closed"}
+)
 BOOK_COUNTS = ("gaps", "late", "duplicate", "out_of_order", "dropped", "resyncs")
 _log = logging.getLogger(__name__)
 
@@ -180,6 +185,7 @@ class Collector:
         """What was stored must be known before anything new comes; a database that is away must not hold up what is live."""
         try:
             await self._find_pairs()
+            await self._shelf.note_traded(self.exchange.name, self._instruments.keys())
         except FlotillaError as error:
             self._trouble["pairs"] = f"pairs: {error}"
 
@@ -250,7 +256,14 @@ class Collector:
             market = self._pipeline.watch(self.exchange.name, symbol, pair_id=pair_id, deep=symbol in self._watch.deep)
             interest = remembered.interests[symbol]
             self._pipeline.resume(market, remembered.flows.get(symbol), interest, self._now_ms())
+            candle = remembered.candles.get(symbol)
+            if candle is not None:
+                self._pipeline.take([self._candle(symbol, candle)], self._now_ms(), asked=True)
         self._pair_ids |= remembered.pair_ids
+
+    def _candle(self, symbol: str, row: Kline) -> Candle:
+        known: dict[str, Any] = {name: getattr(row, name) for name in CANDLE_FIELDS}
+        return Candle(self.exchange.name, symbol, row.open_time, self._now_ms(), **known)
 
     async def _ask_for_books(self) -> None:
         for symbol in self._pipeline.books_wanted(self.exchange.name, round(time.monotonic() * 1_000)):
@@ -317,7 +330,8 @@ class Collector:
                 await asyncio.sleep(error.retry_after_s if isinstance(error, RateLimited) else AGAIN_S)
                 continue
             try:
-                async with asyncio.timeout(HISTORY_EVERY_S):
+                # What was too young to be asked for while others were missing is looked at soon.
+                async with asyncio.timeout(HISTORY_SOON_S if came else HISTORY_EVERY_S):
                     await self._look_at_history.wait()
                 await asyncio.sleep(AGAIN_S)  # what comes back comes back in parts
             except TimeoutError:

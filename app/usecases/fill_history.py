@@ -26,8 +26,6 @@ class History:
     shelf: Shelf
     ask: Ask
     now_ms: Callable[[], int]
-    speed: float = 1.0
-    """How fast ``now_ms`` runs: what comes by the stream takes its time by our clock."""
     filled: int = 0
     gaps: int = 0
     trouble: str = ""
@@ -50,7 +48,7 @@ class History:
 
     async def _fill_one(self, symbol: str, pair_id: int, timeframe: str, count: int) -> None:
         now_ms = self.now_ms()
-        end_ms = open_of(now_ms - round(GRACE_MS * self.speed), timeframe)
+        end_ms = open_of(now_ms - GRACE_MS, timeframe)
         start_ms = end_ms - count * length_ms(timeframe)
         for first_ms, last_ms in await self.shelf.missing(pair_id, timeframe, start_ms, end_ms):
             place = (pair_id, timeframe, last_ms)

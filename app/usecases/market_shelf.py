@@ -17,6 +17,7 @@ from app.exchanges.exchange import Instrument
 from app.storage import flow, funding, klines, open_interest, pairs, symbols
 from app.storage.database import reading, transaction
 from app.storage.flow import Flow
+from app.storage.klines import Kline
 
 EVER_MS = 2**62
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Remembered:
     flows: dict[str, Flow] = field(default_factory=dict)
     """The newest minute of each symbol that has one: however long ago it was, it may have lost its last trades."""
     interests: dict[str, OpenInterestState] = field(default_factory=dict)
+    candles: dict[str, Kline] = field(default_factory=dict)
+    """The candles of those minutes, where they are stored: they know what was traded after the process ended."""
 
 
 class Shelf:
@@ -81,12 +84,19 @@ class Shelf:
                 flows = flow.latest(db, "1m")
                 last = open_interest.latest(db)
                 rows = dict(open_interest.between(db, "1m", since_ms, EVER_MS, wanted.values()))
+                recent = dict(klines.between(db, "1m", since_ms, EVER_MS, wanted.values()))
             interests = {}
             for name, pair_id in wanted.items():
                 known = rows.get(pair_id) or ([last[pair_id]] if pair_id in last else [])
                 interests[name] = OpenInterestState(tuple((row.open_time, row.quantity) for row in known))
             begun = {name: flows[pair_id] for name, pair_id in wanted.items() if pair_id in flows}
-            return Remembered(wanted, begun, interests)
+            candles = {
+                name: candle
+                for name, row in begun.items()
+                for candle in recent.get(row.pair_id, ())
+                if candle.open_time == row.open_time
+            }
+            return Remembered(wanted, begun, interests, candles)
 
         return await self._apart(find)
 

@@ -116,18 +116,6 @@ def test_after_a_pause_only_what_passed_meanwhile_is_asked_for(asked: Asked):
     assert [(timeframe, count) for _, timeframe, _, count in asked.calls] == [("1m", 7), ("5m", 1)]
 
 
-def test_on_a_market_that_runs_fast_a_candle_has_as_long_to_come_by_the_stream_as_on_any_other(sqlite_asked: Asked):
-    asked = sqlite_asked
-    asked.fill()
-    asked.history.speed = 60.0
-    asked.now_ms = BEGAN_MS + MINUTE_MS + 60 * GRACE_MS - 1
-    soon = asked.fill()
-    asked.now_ms += 1
-
-    assert (soon, asked.fill()) == (0, 2)
-    assert [(timeframe, since_ms) for _, timeframe, since_ms, _ in asked.calls] == [("1m", BEGAN_MS)] * 2
-
-
 def test_a_gap_in_the_middle_is_asked_for_and_nothing_else(asked: Asked):
     asked.fill()
     asked.forget("1m", *(minutes_ago(number) for number in (200, 201, 202, 50)))
