@@ -93,6 +93,14 @@ def test_every_kind_of_task_is_in_the_table_and_has_a_worker():
         assert kind.queue in schedule.QUEUES
 
 
+def test_every_exchange_is_in_the_table():
+    folder = ROOT / "app" / "exchanges"
+    adapters = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("_")}
+    table = import_module("app.exchanges.table")
+
+    assert adapters - {"demo", "replay"} == set(table.EXCHANGES), "Name it in app/exchanges/table.py."
+
+
 def test_retention_names_real_tables():
     retention = import_module("app.domain.retention")
     tables = import_module("app.storage.tables")
