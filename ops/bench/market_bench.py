@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,16 +19,10 @@ from app.exchanges.demo.addresses import urls_for
 from app.host import feed_report, metrics, probes
 from app.host.feed_report import FeedReport
 from app.settings import ROOT, Settings, load
+from ops.bench.bench_fleet import free_port
 from ops.migrate import upgrade
 
 START_WITHIN_S = 120.0
-
-
-def free_port() -> int:
-    """A port that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
