@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from app.domain.market import symbols
 from app.domain.market.quality import QualityWindow
@@ -66,6 +66,7 @@ Changed = Callable[[bool], None]
 Connect = Callable[[Session, Sink, Changed], Connection]
 
 
+@runtime_checkable
 class Learns(Protocol):
     """An exchange that counts contracts, and must know their size before it can say anything in coins."""
 
@@ -172,9 +173,8 @@ class Collector:
                 self._instruments = {one.symbol: one for one in found if one.active}
             if not self._instruments:
                 await asyncio.sleep(AGAIN_S)
-        learn = getattr(self.exchange, "learn", None)
-        if learn is not None:
-            learn(list(self._instruments.values()))
+        if isinstance(self.exchange, Learns):
+            self.exchange.learn(list(self._instruments.values()))
 
     def _watch_anew(self, active: Sequence[str], spots: Sequence[str], books: int) -> None:
         self._watch = watch(active, spots, self._instruments.keys(), books=books)

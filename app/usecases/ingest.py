@@ -34,6 +34,7 @@ from app.storage.refused import DETAIL_LENGTH, RefusedMessage
 from app.storage.symbols import MarketNote
 from app.storage.tickers import TickerRow
 from app.usecases.harvest import Harvest, Inspected, kline
+from app.usecases.told_ticker import told_ticker
 
 SUMMARY_EVERY_MS = 1_000  # walking a thousand levels for the sums; the best prices are written every time
 COMPARED_MS = 30_000  # an exchange that is silent for longer says nothing that could be compared
@@ -494,28 +495,8 @@ def _ticker_row(market: Market, pair_id: int, minute: int) -> TickerRow:
 
 
 def _cached_ticker(market: Market) -> CachedTicker:
-    row = _ticker_row(market, 0, 0)
-    return CachedTicker(
-        exchange=market.exchange,
-        symbol=market.symbol,
-        timestamp=max(market.price_ms, market.top_ms),
-        price=row.price,
-        volume=row.volume_24h,
-        quote_volume=row.quote_volume_24h,
-        change_24h=row.change_24h,
-        change_24h_percent=row.change_24h_percent,
-        high_24h=row.high_24h,
-        low_24h=row.low_24h,
-        bid=row.bid,
-        ask=row.ask,
-        bid_volume=row.bid_volume,
-        ask_volume=row.ask_volume,
-        trades=row.trades_count,
-        mark_price=row.mark_price,
-        index_price=row.index_price,
-        funding_rate=row.funding_rate,
-        next_funding_time=row.next_funding_time,
-    )
+    told_ms = max(market.price_ms, market.top_ms)
+    return told_ticker(_ticker_row(market, 0, 0), market.exchange, market.symbol, told_ms)
 
 
 def _note(market: Market) -> MarketNote:

@@ -26,7 +26,7 @@ from app.storage.funding import FundingRow
 from app.storage.klines import Kline
 from app.storage.open_interest import OpenInterestRow
 from app.storage.pairs import Pair
-from app.storage.tickers import TickerRow
+from app.usecases.told_ticker import told_ticker
 
 TICKER_FRESH_MS = 90_000  # a row says the minute it belongs to, not the second
 BOOK_FRESH_MS = 5_000
@@ -118,7 +118,7 @@ class MarketReader:
             return found
         with reading(self._engine) as db:
             row = tickers.newest(db, pairs.pair_id(db, exchange, symbol))
-        return None if row is None else _ticker(row, exchange, symbol)
+        return _stored(row, exchange, symbol)
 
     def tickers(self, exchanges: Sequence[str], symbol: str | None = None) -> list[tuple[Pair, CachedTicker | None]]:
         """The newest tickers of all pairs that these exchanges trade, or of one symbol there.
@@ -133,7 +133,12 @@ class MarketReader:
             with reading(self._engine) as db:
                 rows = tickers.latest(db, pair_ids=missing)
             found = [
-                one or (_ticker(rows[pair.id], pair.exchange, pair.symbol) if pair.id in rows else None)
+                one
+                or (
+                    told_ticker(rows[pair.id], pair.exchange, pair.symbol, rows[pair.id].open_time)
+                    if pair.id in rows
+                    else None
+                )
                 for pair, one in zip(listed, found, strict=True)
             ]
         return list(zip(listed, found, strict=True))
@@ -333,28 +338,8 @@ def _newest_there(newest: int, timeframe: str, time: MarketTime) -> bool:
     return newest == awaited - length and time.now_ms - (awaited + length) <= CLOSE_GRACE_MS * max(1.0, time.speed)
 
 
-def _ticker(row: TickerRow, exchange: str, symbol: str) -> CachedTicker:
-    return CachedTicker(
-        exchange=exchange,
-        symbol=symbol,
-        timestamp=row.open_time,
-        price=row.price,
-        volume=row.volume_24h,
-        quote_volume=row.quote_volume_24h,
-        change_24h=row.change_24h,
-        change_24h_percent=row.change_24h_percent,
-        high_24h=row.high_24h,
-        low_24h=row.low_24h,
-        bid=row.bid,
-        ask=row.ask,
-        bid_volume=row.bid_volume,
-        ask_volume=row.ask_volume,
-        trades=row.trades_count,
-        mark_price=row.mark_price,
-        index_price=row.index_price,
-        funding_rate=row.funding_rate,
-        next_funding_time=row.next_funding_time,
-    )
+def _stored(row: TickerRow | None, exchange: str, symbol: str) -> CachedTicker | None:
+    return None if row is None else told_ticker(row, exchange, symbol, row.open_time)
 
 
 def _candle(row: Kline) -> CachedCandle:
