@@ -26,6 +26,7 @@ from app.storage.funding import FundingRow
 from app.storage.klines import Kline
 from app.storage.open_interest import OpenInterestRow
 from app.storage.pairs import Pair
+from app.storage.tickers import TickerRow
 from app.usecases.told_ticker import told_ticker
 
 TICKER_FRESH_MS = 90_000  # a row says the minute it belongs to, not the second
