@@ -85,7 +85,7 @@ function listen() {
   market.stream = stream;
   const hear = (name, handler) => stream.addEventListener(name, (event) => handler(JSON.parse(event.data)));
   hear("hello", (said) => showLive(said.state, moodOf(said.state === "connecting" ? "starting" : said.state)));
-  hear("live", () => showLive("live", "good"));
+  hear("live", () => showLive("streaming", "good"));
   hear("degraded", () => showLive("degraded", "warn"));
   hear("resync", () => refreshMarket());
   hear("bye", () => showLive("ended", "warn"));
@@ -103,7 +103,7 @@ function listen() {
     if (before && said.status === "ok") market.tickers.set(said.symbol, { ...before, bid: said.bid, ask: said.ask });
     changed(said.symbol);
   });
-  stream.addEventListener("error", () => showLive("not live", "warn")); // the browser comes back by itself
+  stream.addEventListener("error", () => showLive("not streaming", "warn")); // the browser comes back by itself
 }
 
 function showExchanges(exchanges) {

@@ -142,7 +142,7 @@ def test_the_market_is_shown_and_lives(page: Page, address: str, market: MarketC
     expect(page.locator("#market tr", has_text="ETH/USDT:USDT")).to_contain_text("warming")
     expect(page.locator("#collectors tr", has_text="Demo-Binance")).to_contain_text("97")
     expect(page.locator("#collectors tr", has_text="Demo-Okx")).to_contain_text("unknown")
-    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("#live")).to_have_text("streaming")
 
     newest = [ticker(price=44_000.25, change_24h_percent=-1.5)]
     market.put_tickers(newest)
@@ -171,7 +171,7 @@ def test_news_of_an_old_price_leaves_it_old_and_what_it_no_longer_says_is_unknow
     page.goto(address)
     btc = page.locator("#market tr", has_text="BTC/USDT:USDT")
     expect(btc).to_contain_text("stale")
-    expect(page.locator("#live")).to_have_text("live")
+    expect(page.locator("#live")).to_have_text("streaming")
 
     market.tell([ticker(age_ms=500_000, price=11.0)])
 
