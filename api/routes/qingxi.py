@@ -16,9 +16,10 @@ from api.routes.market import Ms, TickerView, reported, ticker_view, unreported
 from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
 from app.domain.market import symbols
 from app.domain.market.consistency import disagreements
+from app.domain.market.quality import Quality
 from app.domain.market.values import BookTop
 from app.errors import Conflict, FlotillaError, InvalidInput, NotFound, Unavailable
-from app.host.feed_report import CollectorReport, FeedReport, FeedState, Quality
+from app.host.feed_report import CollectorReport, FeedReport, FeedState
 from app.storage import collectors, refused
 from app.storage.collectors import Collector, Desired
 from app.storage.database import reading

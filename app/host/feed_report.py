@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from app.domain.market.quality import Quality
 from app.errors import Unavailable
 
 NAME = "feed.json"
@@ -27,22 +28,6 @@ class ConnectionReport(msgspec.Struct, frozen=True):
     messages: int
     reconnects: int
     note: str = ""
-
-
-class Quality(msgspec.Struct, frozen=True):
-    """How good the data of a collector are, over the last minutes. None: nothing to measure yet."""
-
-    completeness: float | None
-    """Share of what was due that came, 0 to 1."""
-    latency_ms_p50: float | None
-    latency_ms_p99: float | None
-    """From the exchange's time stamp to ours."""
-    error_share: float | None
-    """Share of messages that were refused or could not be read."""
-    freshness_ms: int | None
-    """Age of the newest message, by our clock."""
-    score: float | None
-    """0 to 100; ``domain/market/quality.py`` says how."""
 
 
 class CollectorReport(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from app.errors import CorruptData, FlotillaError, InvalidInput, RateLimited
 from app.exchanges.connection import Connection
 from app.exchanges.exchange import Channel, Exchange, Instrument, RestCall, Session, Wanted
 from app.exchanges.rest import Rest
-from app.host.feed_report import BudgetReport, CollectorReport, ConnectionReport, Quality
+from app.host.feed_report import BudgetReport, CollectorReport, ConnectionReport
 from app.storage.klines import Kline
 from app.usecases.fill_history import History
 from app.usecases.ingest import Pipeline
@@ -488,7 +488,6 @@ class Collector:
         if errors > self._errors_seen:
             self._quality.error(now_ms, errors - self._errors_seen)
             self._errors_seen = errors
-        quality = self._quality.quality(now_ms)
         return CollectorReport(
             name=self.name,
             exchange=self.exchange.name,
@@ -510,14 +509,7 @@ class Collector:
             ),
             messages=dict(self._pipeline.messages.get(self.exchange.name, {})),
             counters=counters,
-            quality=Quality(
-                quality.completeness,
-                quality.latency_ms_p50,
-                quality.latency_ms_p99,
-                quality.error_share,
-                quality.freshness_ms,
-                quality.score,
-            ),
+            quality=self._quality.quality(now_ms),
         )
 
     def budgets(self) -> list[BudgetReport]:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from app.cache.market import CandleNews, CollectorNews, MarketCache
+from app.domain.market.quality import Quality
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle
 from app.domain.market.watching import LARGEST
@@ -27,7 +28,6 @@ from app.host.feed_report import (
     CheckReport,
     CollectorReport,
     FeedReport,
-    Quality,
     StoreReport,
 )
 from app.host.metrics import Metrics

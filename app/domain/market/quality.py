@@ -30,14 +30,19 @@ _SCALE = 1.0 / log(_GROWTH)
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """Same fields as ``feed_report.Quality``, which the domain may not know. None: nothing to measure yet."""
+    """How good the data of a collector are, over the last minutes. None: nothing to measure yet."""
 
     completeness: float | None
+    """Share of what was due that came, 0 to 1."""
     latency_ms_p50: float | None
     latency_ms_p99: float | None
+    """From the exchange's time stamp to ours."""
     error_share: float | None
+    """Share of messages that were refused or could not be read."""
     freshness_ms: int | None
+    """Age of the newest message, by our clock."""
     score: float | None
+    """0 to 100."""
 
 
 @dataclass(slots=True)
