@@ -11,7 +11,7 @@ from typing import Literal
 WhenExhausted = Literal["run", "stop"]
 Role = Literal["core", "work"]
 Desired = Literal["running", "stopped"]
-Reason = Literal["memory", "silence"]
+Fault = Literal["process_ended", "process_silent", "process_fat"]
 Kind = Literal["drain", "kill", "stop", "tell"]
 
 SAMPLES_OVER_CEILING = 2  # one sample may be a burst that the next garbage collection returns
@@ -20,6 +20,8 @@ HOUR_S = 3600.0
 LOOP_EXITS = 6  # a restart every 20 s is seen after about two minutes
 LOOP_WINDOW_S = 180.0
 BEATS_MISSED = 2
+START_S = 60.0
+"""So long may a process take to its first work: on a machine that starts all of them at once, loading alone takes ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was seen of one process at one moment. ``beat`` changes whenever the process has done work."""
+    """What was seen of one process at one moment. ``beat`` changes whenever the process has done work; None before its first."""
 
     now_s: float
     pid: int | None
@@ -50,6 +52,7 @@ class Verdict:
 
     kind: Kind
     why: str
+    fault: Fault = "process_ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,14 @@ def observe(spec: ProcessSpec, watch: Watch, seen: Observation) -> Step:
     """Judge one process after one look at it."""
     if seen.pid is None:
         return Step(replace(watch, pid=None, over_ceiling=0, draining_since_s=None))
-    if seen.pid != watch.pid:  # a new process has its whole first heartbeat to start in
+    if seen.pid != watch.pid:
         watch = replace(
-            watch, pid=seen.pid, beat=seen.beat, beat_seen_s=seen.now_s, over_ceiling=0, draining_since_s=None
+            watch,
+            pid=seen.pid,
+            beat=seen.beat,
+            beat_seen_s=seen.now_s,
+            over_ceiling=0,
+            draining_since_s=None,
         )
     elif seen.beat != watch.beat:
         watch = replace(watch, beat=seen.beat, beat_seen_s=seen.now_s)
@@ -95,32 +103,33 @@ def observe(spec: ProcessSpec, watch: Watch, seen: Observation) -> Step:
         why = f"{spec.name} did not end within {spec.grace_s:g} s of being asked to drain"
         return Step(replace(watch, draining_since_s=seen.now_s), (Verdict("kill", why),))
 
-    reason, why = _fault(spec, watch, seen)
-    if reason is None:
+    fault, why = _fault(spec, watch, seen)
+    if fault is None:
         return Step(watch)
-    return _restart(spec, watch, seen.now_s, why)
+    return _restart(spec, watch, seen.now_s, why, fault)
 
 
-def _fault(spec: ProcessSpec, watch: Watch, seen: Observation) -> tuple[Reason | None, str]:
+def _fault(spec: ProcessSpec, watch: Watch, seen: Observation) -> tuple[Fault | None, str]:
     silent_s = seen.now_s - watch.beat_seen_s
-    if silent_s > BEATS_MISSED * spec.heartbeat_s:
+    if silent_s > (BEATS_MISSED * spec.heartbeat_s if seen.beat is not None else START_S):
         return (
-            "silence",
+            "process_silent",
             f"{spec.name} has done no work for {silent_s:.0f} s; it promises some every {spec.heartbeat_s:g} s",
         )
     if watch.over_ceiling >= SAMPLES_OVER_CEILING:
-        return "memory", f"{spec.name} used {seen.memory_mb:.0f} MB twice in a row; its ceiling is {spec.ceiling_mb} MB"
+        why = f"{spec.name} used {seen.memory_mb:.0f} MB twice in a row; its ceiling is {spec.ceiling_mb} MB"
+        return "process_fat", why
     return None, ""
 
 
-def _restart(spec: ProcessSpec, watch: Watch, now_s: float, why: str) -> Step:
+def _restart(spec: ProcessSpec, watch: Watch, now_s: float, why: str, fault: Fault) -> Step:
     recent = _within(watch.restarts, now_s, HOUR_S)
     if len(recent) >= RESTARTS_PER_HOUR:
         return _exhausted(
-            spec, replace(watch, restarts=recent), now_s, f"{why}; {len(recent)} restarts in the last hour"
+            spec, replace(watch, restarts=recent), now_s, f"{why}; {len(recent)} restarts in the last hour", fault
         )
     watch = replace(watch, restarts=(*recent, now_s), over_ceiling=0, draining_since_s=now_s, exhausted_told_s=None)
-    return Step(watch, (Verdict("drain", why), Verdict("tell", f"{why}. It is being replaced.")))
+    return Step(watch, (Verdict("drain", why, fault), Verdict("tell", f"{why}. It is being replaced.", fault)))
 
 
 def unexpected_exit(spec: ProcessSpec, watch: Watch, now_s: float) -> Step:
@@ -130,19 +139,19 @@ def unexpected_exit(spec: ProcessSpec, watch: Watch, now_s: float) -> Step:
     if len(exits) < LOOP_EXITS:
         return Step(watch)
     why = f"{spec.name} ended by itself {len(exits)} times within {LOOP_WINDOW_S:.0f} s"
-    return _exhausted(spec, watch, now_s, why)
+    return _exhausted(spec, watch, now_s, why, "process_ended")
 
 
-def _exhausted(spec: ProcessSpec, watch: Watch, now_s: float, why: str) -> Step:
+def _exhausted(spec: ProcessSpec, watch: Watch, now_s: float, why: str, fault: Fault) -> Step:
     """Stop trying: leave it as its block in supervisord.conf says, and tell a person once an hour."""
-    deeds = (Verdict("stop", why),) if spec.when_exhausted == "stop" else ()
+    deeds = (Verdict("stop", why, fault),) if spec.when_exhausted == "stop" else ()
     told = watch.exhausted_told_s
     if told is not None and 0 <= now_s - told < HOUR_S:
         return Step(watch, deeds)
     text = f"{why}. It is left running. Find the cause: flotilla logs {spec.name}"
     if deeds:
         text = f"{why}. It has been stopped. Find the cause, then: flotilla ctl start {spec.name}"
-    return Step(replace(watch, exhausted_told_s=now_s), (*deeds, Verdict("tell", text)))
+    return Step(replace(watch, exhausted_told_s=now_s), (*deeds, Verdict("tell", text, fault)))
 
 
 def _within(times: Sequence[float], now_s: float, window_s: float) -> tuple[float, ...]:

@@ -1,9 +1,10 @@
 """How long rows are kept. To keep another table for a limited time, add a line to POLICY."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
-DAY_MS = 86_400_000
+from app.domain.market.timeframes import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,12 @@ class Keep:
     """Where rows have a source: these alone may go."""
     rolled_up: bool = False
     """It may go only once it stands in the sums of its hour."""
+    archive: bool = False
+    """It may go only once it stands in an archive that was read back."""
+    judged: bool = False
+    """Its moments are closes of the market, so its age is counted from the newest close that was judged."""
+    found_by: str = ""
+    """A column with an index that is never after ``since``, where that one has none."""
 
     @property
     def name(self) -> str:
@@ -44,13 +51,16 @@ def _market(table: str, days: int, timeframe: str, *sources: str) -> Keep:
 
 _COLLECTED = ("stream", "rest", "rollup")  # candles that a person imported stay until a person removes them
 
-# strategy_judgments and simulation_trades have rules of 60 and 90 days, which are not here yet: their rows must be archived
-# before they go, and nothing archives them. Until then they stay, for a row deleted without its archive is lost.
+# What is archived goes by app/usecases/archive.py, all else by app/usecases/purge.py.
 # Kept for ever: candles of 4h and 1d, days of flow, funding rates.
 POLICY = (
     Keep("tasks", days=7, since="finished_at"),  # what waits or runs has no such moment, so it stays
-    Keep("system_monitoring", days=30),
+    Keep("strategy_judgments", days=60, archive=True, judged=True),
+    # With their fills. What is open has no such moment, so it stays.
+    Keep("simulation_trades", days=90, since="closed_at", archive=True, judged=True, found_by="created_at"),
+    Keep("system_monitoring", days=30, archive=True),
     Keep("audit_log", days=365, since="at"),
+    Keep("recoveries", days=365, since="at"),
     Keep("refused_messages", days=7, since="at"),
     _market("klines", 14, "1m", *_COLLECTED),
     _market("klines", 90, "5m", *_COLLECTED),
@@ -65,3 +75,34 @@ POLICY = (
     _market("open_interest", 7, "1m"),
     _market("open_interest", 365, "1h"),
 )
+
+LOG_DAYS = {"DEBUG": 1, "INFO": 7, "WARNING": 30, "ERROR": 90, "CRITICAL": 365}
+"""Log entries, by level."""
+
+FIRST_BATCH, MOST_IN_A_BATCH = 100, 500
+LONGEST_LOCK_MS = 100.0
+GIVE_WAY_S = 0.015
+"""Between two batches: who waits for SQLite looks again every 10 ms, and would else find it taken each time."""
+
+
+def next_batch(batch: int, took_ms: float) -> int:
+    """How many rows to delete next, after so many took so long: a quarter of what another writer may be kept waiting, for a
+    slice writes its checkpoint too, and the next rows may be slower ones.
+    """
+    aim_ms = LONGEST_LOCK_MS / 4
+    fits = int(batch * aim_ms / max(took_ms, 1.0))
+    return max(1, min(fits, batch * 2, MOST_IN_A_BATCH))
+
+
+def backups_kept(made: Iterable[datetime], *, daily: int, weekly: int) -> set[datetime]:
+    """Which copies stay: of the newest days that have one, and of the newest weeks, the newest copy each. Nights that made none
+    (a machine that was off) count for nothing, so there are always as many as that.
+    """
+    newest_first = sorted(made, reverse=True)
+    of_days: dict[date, datetime] = {}
+    of_weeks: dict[tuple[int, int], datetime] = {}
+    for moment in newest_first:
+        year, week, _ = moment.isocalendar()
+        of_days.setdefault(moment.date(), moment)
+        of_weeks.setdefault((year, week), moment)
+    return {*list(of_days.values())[:daily], *list(of_weeks.values())[:weekly]}

@@ -4,7 +4,7 @@
 here, so each type has one quick test that says "nothing is wrong" in a microsecond; only where it does not is the table asked,
 check by check, for the sentences. A property test holds the two together: the quick test is never more lenient than the table.
 
-The documents' limits (``domain.md`` B6.3, production configuration) stand here with their units made good. They count volume in
+The documents' limits (B6.3, production configuration) stand here with their units made good. They count volume in
 base coins, so that 200 is thirteen million dollars of BTC and twenty of DOGE; here volume is in quote coins and its unit is the
 symbol's own median trade, so that they mean the same for both. What is refused goes no further. What is marked is kept, and said.
 """

@@ -9,7 +9,7 @@ import msgspec
 from app.domain.market.values import BookTop
 
 Severity = Literal["WARNING", "CRITICAL"]
-PRICE_WARNING_PERCENT, PRICE_CRITICAL_PERCENT = 1.0, 2.0  # domain.md B6.3
+PRICE_WARNING_PERCENT, PRICE_CRITICAL_PERCENT = 1.0, 2.0  # B6.3
 TIME_WARNING_MS, TIME_CRITICAL_MS = 10_000, 20_000
 
 

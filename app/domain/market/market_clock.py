@@ -1,4 +1,4 @@
-"""Market time: how the demo exchange's clock runs beside ours. It never runs backwards."""
+"""Market time: how the demo exchange's clock runs beside ours, which never runs backwards; and how far off an exchange's is."""
 
 import msgspec
 
@@ -31,3 +31,10 @@ def resumed(before: MarketClock | None, speed: float, real_ms: int) -> MarketClo
     if real_ms < before.anchor_real_ms:  # our clock was set back: from here on its time counts again
         return MarketClock(real_ms, before.anchor_market_ms, speed)
     return before.at_speed(speed, real_ms)
+
+
+def skew_ms(asked_ms: int, theirs_ms: int, received_ms: int) -> int:
+    """How far a clock is off ours at the least, that said this between our question and its answer: a question may have waited
+    in a queue before it went, so anything in between is no skew.
+    """
+    return max(0, theirs_ms - received_ms) + min(0, theirs_ms - asked_ms)

@@ -5,6 +5,8 @@ import re
 from app.errors import InvalidInput
 
 MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 _LENGTH_MS = {
     "1m": MINUTE_MS,
     "3m": 3 * MINUTE_MS,

@@ -14,8 +14,9 @@ LARGEST = tuple(
 STREAMED = "1m"
 """The one timeframe that is streamed; the higher ones are made of it."""
 
-HISTORY = {"4h": 250, "1h": 250, "15m": 250, "1d": 120, "1m": 500, "5m": 300}
-"""So many candles of each timeframe are kept complete, what strategies wait for first; 1m is the delta of four hours."""
+HISTORY = {"4h": 250, "1h": 250, "15m": 250, "1d": 120, "1m": 1_000, "5m": 300}
+"""So many candles of each timeframe are kept complete, what strategies wait for first; 1m is what open trades are settled over
+after a downtime, and the delta of four hours."""
 
 MADE_OF = {"5m": "1m", "15m": "1m", "1h": "1m", "4h": "1h", "1d": "1h"}
 """Which closed candles a higher timeframe is rolled up from."""

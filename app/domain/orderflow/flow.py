@@ -11,7 +11,7 @@ from app.domain.market.timeframes import MINUTE_MS, open_of
 from app.domain.market.values import Candle, Trade
 
 FlowStatus = Literal["ok", "gap", "repaired"]
-CVD_WINDOW_MS = 4 * 60 * MINUTE_MS  # domain.md B4.1, CVD_WINDOW_MS
+CVD_WINDOW_MS = 4 * 60 * MINUTE_MS  # B4.1, CVD_WINDOW_MS
 ROUNDING = 1e-6  # a minute's volume summed trade by trade may differ so much from its candle's
 STALE_MS = 3 * MINUTE_MS  # the running minute and one that is being repaired may be missing, no more
 

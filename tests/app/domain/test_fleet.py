@@ -252,3 +252,25 @@ def test_a_stopped_process_is_not_judged():
         night.look(alive=False, working=False)
 
     assert night.kinds == []
+
+
+def test_a_process_has_a_minute_to_its_first_work_and_then_its_heartbeats():
+    night = Night()
+    for _ in range(59):
+        night.now_s += 1
+        night._take(observe(SPEC, night.watch, Observation(night.now_s, 1, None, None)))
+    assert night.kinds == []
+    night.look()
+    for _ in range(11):
+        night.look(working=False)
+
+    assert night.kinds == ["drain", "tell"]
+
+
+def test_a_process_that_never_does_any_work_is_replaced_after_its_minute():
+    night = Night()
+    for _ in range(62):
+        night.now_s += 1
+        night._take(observe(SPEC, night.watch, Observation(night.now_s, 1, None, None)))
+
+    assert night.kinds == ["drain", "tell"]

@@ -1,9 +1,10 @@
 """Market time runs at its speed and never backwards."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.market.market_clock import MarketClock, begun, resumed
+from app.domain.market.market_clock import MarketClock, begun, resumed, skew_ms
 
 
 def test_a_clock_begins_with_our_time_and_runs_at_its_speed():
@@ -39,3 +40,10 @@ def test_no_order_of_restarts_and_speeds_turns_market_time_back(starts: list[tup
         clock = resumed(clock, speed, real_ms)
         assert clock.now_ms(real_ms) >= last
         last = clock.now_ms(real_ms)
+
+
+@pytest.mark.parametrize(
+    ("theirs_ms", "off_ms"), [(1_000, 0), (3_000, 0), (6_000, 0), (6_500, 500), (900, -100), (-9_000, -10_000)]
+)
+def test_a_clock_is_off_by_what_no_waiting_of_the_question_can_explain(theirs_ms: int, off_ms: int):
+    assert skew_ms(1_000, theirs_ms, 6_000) == off_ms
