@@ -72,6 +72,7 @@ def _escaped(text: str) -> str:
 
 
 JUDGMENT = Key("strategy:judgment:{symbol}:{strategy_type}:{timeframe}", ttl_s=300)
+LIVE_VERDICT = Key("strategy:live:{symbol}:{strategy_type}", ttl_s=600)
 SYMBOL = Key("symbol:info:{symbol}", ttl_s=300)
 STATISTICS = Key("statistics:{symbol}:{strategy_type}", ttl_s=3_600)
 MONITORING = Key("monitoring:{metric_type}:{component}", ttl_s=3_600)
@@ -81,12 +82,14 @@ TICKER = Key("ticker:{exchange}:{symbol}", ttl_s=60)
 CANDLES = Key("klines:{exchange}:{symbol}:{timeframe}", ttl_s=300)
 BOOK = Key("orderbook:{exchange}:{symbol}", ttl_s=10)
 
-KEYS = (JUDGMENT, SYMBOL, STATISTICS, MONITORING, CONFIG, TICKER, CANDLES, BOOK)
+KEYS = (JUDGMENT, LIVE_VERDICT, SYMBOL, STATISTICS, MONITORING, CONFIG, TICKER, CANDLES, BOOK)
 
 EVERYTHING_PUBLISHED = "market_data:*"
 TICKER_NEWS = Channel("market_data:ticker:{symbol}")
 CANDLE_NEWS = Channel("market_data:kline:{symbol}:{timeframe}")
 DEPTH_NEWS = Channel("market_data:depth:{symbol}")
 COLLECTOR_NEWS = Channel("market_data:collector:{exchange}")
+JUDGMENT_NEWS = Channel("market_data:judgment:{symbol}:{strategy_type}")
+TRADE_NEWS = Channel("market_data:trade:{symbol}:{strategy_type}")
 
-CHANNELS = (TICKER_NEWS, CANDLE_NEWS, DEPTH_NEWS, COLLECTOR_NEWS)
+CHANNELS = (TICKER_NEWS, CANDLE_NEWS, DEPTH_NEWS, COLLECTOR_NEWS, JUDGMENT_NEWS, TRADE_NEWS)

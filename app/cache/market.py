@@ -7,7 +7,7 @@ made by its first reader and only lengthened by the feed, so that what nobody re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import redis
@@ -110,7 +110,57 @@ class CollectorNews(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-News = CachedTicker | CandleNews | DepthNews | CollectorNews
+class JudgmentNews(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy made of a candle that closed at ``timestamp``. ``total`` is of all its timeframes, 0 to 100."""
+
+    symbol: str
+    strategy: str
+    timeframe: str
+    timestamp: int
+    id: int
+    trend: str
+    score: str | None
+    confidence: str
+    total: int | None
+    signal: str | None
+    strength: str | None
+
+
+class LiveVerdict(msgspec.Struct, frozen=True):
+    """What a strategy would say at ``as_of_ms``. ``blocked_by`` is the gate that is closed."""
+
+    symbol: str
+    strategy: str
+    as_of_ms: int
+    trend: str
+    total: int
+    signal: str
+    strength: str | None
+    confidence: str
+    scores: dict[str, float]
+    blocked_by: str | None
+
+
+class TradeNews(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a paper trade, or of an order for one. Decimals are text."""
+
+    what: Literal["opened", "changed", "closed", "refused"]
+    symbol: str
+    strategy: str
+    timestamp: int
+    id: int | None = None
+    direction: str | None = None
+    entry_price: str | None = None
+    stop_loss: str | None = None
+    take_profit: str | None = None
+    quantity: str | None = None
+    exit_price: str | None = None
+    exit_reason: str | None = None
+    pnl: str | None = None
+    note: str | None = None
+
+
+News = CachedTicker | CandleNews | DepthNews | CollectorNews | JudgmentNews | TradeNews
 _FIELDS = tuple(field for field in CachedTicker.__struct_fields__ if field not in {"exchange", "symbol"})
 
 
@@ -125,6 +175,10 @@ def channel_of(news: News) -> str:
             return _name(keys.DEPTH_NEWS, symbol=news.symbol)
         case CollectorNews():
             return _name(keys.COLLECTOR_NEWS, exchange=news.exchange)
+        case JudgmentNews():
+            return _name(keys.JUDGMENT_NEWS, symbol=news.symbol, strategy_type=news.strategy)
+        case TradeNews():
+            return _name(keys.TRADE_NEWS, symbol=news.symbol, strategy_type=news.strategy)
 
 
 class MarketCache:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -48,6 +48,19 @@ class RedisCache:
         name, text = key.name(**parts), msgspec.json.encode(value)
         self._change(name, lambda client: client.set(name, text, ex=key.ttl_s))
 
+    def put_all(self, key: Key, entries: Iterable[tuple[dict[str, str], Any]]) -> None:
+        """Store many that were just written, in one round trip."""
+        texts = {key.name(**parts): msgspec.json.encode(value) for parts, value in entries}
+
+        def put(client: redis.Redis) -> None:
+            with client.pipeline(transaction=False) as pipe:
+                for name, text in texts.items():
+                    pipe.set(name, text, ex=key.ttl_s)
+                pipe.execute()
+
+        if not self._try(put)[0]:
+            self._owe(texts)
+
     def fill(self, key: Key, value: Any, /, **parts: str) -> None:
         """Store what was read after a miss, unless the entry was stored or forgotten meanwhile."""
         name, text = key.name(**parts), msgspec.json.encode(value)
@@ -63,11 +76,12 @@ class RedisCache:
         self._link.close()
 
     def _change(self, name: str, change: Callable[[redis.Redis], object]) -> None:
-        well, _ = self._try(change)
-        if well:
-            return
+        if not self._try(change)[0]:
+            self._owe([name])
+
+    def _owe(self, names: Iterable[str]) -> None:
         with self._lock:
-            self._owed[name] = None
+            self._owed |= dict.fromkeys(names)
             while len(self._owed) > _MOST_OWED:
                 del self._owed[next(iter(self._owed))]
 

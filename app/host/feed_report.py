@@ -10,11 +10,16 @@ import msgspec
 
 from app.domain.market.quality import Quality
 from app.errors import Unavailable
+from app.host import whole_file
 
 NAME = "feed.json"
 CURRENT_S = 10.0  # an older report says how it was, not how it is
 FeedState = Literal["ok", "stale", "unknown"]
 """``stale``: it no longer reports. ``unknown``: it has not reported yet."""
+
+
+WENT_WELL = ("checksums", "repaired")
+"""Counters of what is no fault."""
 
 
 class ConnectionReport(msgspec.Struct, frozen=True):
@@ -44,7 +49,8 @@ class CollectorReport(msgspec.Struct, frozen=True):
     messages: dict[str, int]
     """By channel, since the process started."""
     counters: dict[str, int]
-    """gaps, late, duplicate, out_of_order, dropped, resyncs, refused, odd, unreadable, stumbled, repaired, lost"""
+    """gaps, late, duplicate, out_of_order, dropped, resyncs, refused, odd, unreadable, stumbled, repaired, lost,
+    checksums"""
     quality: Quality
 
 
@@ -96,6 +102,10 @@ class StoreReport(msgspec.Struct, frozen=True):
     error: str = ""
     told: dict[str, int] = msgspec.field(default_factory=dict)
     """Values told to Redis, by how it went (ok, trouble), since the process started."""
+    held_back: int = 0
+    """Rows that were not stored because the disk is scarce, since the process started."""
+    why_held_back: str = ""
+    """Empty while everything is stored."""
 
 
 class FeedReport(msgspec.Struct, frozen=True):
@@ -121,10 +131,8 @@ class Seen(NamedTuple):
 
 def write(run_dir: Path, report: FeedReport) -> None:
     """Replace the report. A full disk loses it, never the process."""
-    new = run_dir / f".{NAME}.new"
     try:
-        new.write_bytes(msgspec.json.encode(report))
-        new.replace(run_dir / NAME)
+        whole_file.replace(run_dir / NAME, msgspec.json.encode(report))
     except OSError:
         return
 
@@ -146,5 +154,5 @@ def look(run_dir: Path, now_ms: int) -> Seen:
         report = read(run_dir)
     except Unavailable:
         return Seen(None, "unknown", None)
-    age_ms = max(0, now_ms - report.at_ms)
+    age_ms = abs(now_ms - report.at_ms)  # one from the future is from before a clock was set back
     return Seen(report, "ok" if age_ms <= CURRENT_S * 1000 else "stale", age_ms)

@@ -39,7 +39,7 @@ def _report(spec: ProcessSpec, info: ProcessInfo, run_dir: Path, now_s: float) -
     beat = heartbeat.read(run_dir, spec.name)
     alive = info.state in ALIVE and info.pid is not None
     mine = beat if beat is not None and alive and beat.pid == info.pid else None  # not its predecessor's
-    age_s = round(max(0.0, now_s - mine.at_ns / 1e9), 1) if mine else None
+    age_s = round(abs(now_s - mine.at_ns / 1e9), 1) if mine else None  # one from the future: a clock was set back
     memory_mb = probes.memory_mb(info.pid) if alive and info.pid else None
     return ProcessReport(
         name=spec.name,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from app.host import whole_file
+
 NAME = "source.json"
 
 
@@ -23,9 +25,7 @@ def read(run_dir: Path) -> FleetSource | None:
 
 def write(run_dir: Path, source: FleetSource) -> None:
     """Write it whole or not at all."""
-    new = run_dir / f".{NAME}.new"
-    new.write_bytes(msgspec.json.encode(source) + b"\n")
-    new.replace(run_dir / NAME)
+    whole_file.replace(run_dir / NAME, msgspec.json.encode(source) + b"\n")
 
 
 def remove(run_dir: Path) -> None:

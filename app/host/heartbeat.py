@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.host import whole_file
+
 ENDED_AS_ASKED = "ended as asked"
 """The last work of a process that drained; one that ends without having said so ended by itself."""
 
@@ -22,6 +24,8 @@ class Beat:
     pid: int
     starts: int
     work: str
+    ended_before: int | None = None
+    """The process before it, where that one drained: whoever asks may be later than its successor."""
 
 
 class Heartbeat:
@@ -30,6 +34,8 @@ class Heartbeat:
     def __init__(self, run_dir: Path, name: str) -> None:
         self._path = run_dir / name
         self._pid, self._fleet = os.getpid(), os.getppid()
+        before = read(run_dir, name)
+        self._ended_before = before.pid if before and before.work == ENDED_AS_ASKED else None
         self._starts = self._starts_before() + 1
         self._work: str | None = None
         self._written: str | None = None  # tried again at every beat while the disk is full
@@ -48,10 +54,9 @@ class Heartbeat:
         self._work = work
 
     def _write(self, work: str) -> None:
-        text = json.dumps({"pid": self._pid, "fleet": self._fleet, "starts": self._starts, "work": work})
-        new = self._path.with_name(f".{self._path.name}.new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(self._path)
+        said = {"pid": self._pid, "fleet": self._fleet, "starts": self._starts, "work": work}
+        text = json.dumps(said | {"ended_before": self._ended_before})
+        whole_file.replace(self._path, text.encode())
         self._written = work
 
     def _starts_before(self) -> int:
@@ -68,6 +73,8 @@ def read(run_dir: Path, name: str) -> Beat | None:
     path = run_dir / name
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        return Beat(path.stat().st_mtime_ns, int(said["pid"]), int(said["starts"]), str(said["work"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        ended = said.get("ended_before")
+        at_ns, pid, starts, work = path.stat().st_mtime_ns, int(said["pid"]), int(said["starts"]), str(said["work"])
+        return Beat(at_ns, pid, starts, work, ended if isinstance(ended, int) else None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

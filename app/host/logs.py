@@ -199,6 +199,54 @@ def _after_last_line(file: BinaryIO) -> int:
     return 0
 
 
+def processes(log_dir: Path) -> list[str]:
+    """Whose logs there are."""
+    return [path.stem for path in _paths(log_dir, None)]
+
+
+def appended(
+    log_dir: Path, process: str, read: Mapping[int, int], most_bytes: int
+) -> tuple[list[dict[str, Any]], dict[int, int]]:
+    """What stands in a log and its rotated files behind what was ``read`` of each, by inode; and up to where it is read now.
+
+    Oldest first, whole lines only, and about ``most_bytes`` at a time: whoever asks again gets what follows. A file that is
+    shorter than what was read of it is another one.
+    """
+    found: list[dict[str, Any]] = []
+    reached: dict[int, int] = {}
+    left = most_bytes
+    for path in reversed(list(_newest_first(log_dir / f"{process}.jsonl"))):
+        try:
+            with path.open("rb") as file:
+                about = os.fstat(file.fileno())
+                start = read.get(about.st_ino, 0)
+                start = start if start <= about.st_size else 0
+                file.seek(start)
+                data = file.read(left) if left > 0 else b""
+        except FileNotFoundError:
+            continue
+        # A line that is not over is left for the next time, unless nobody could ever read it.
+        whole = data[: data.rfind(b"\n") + 1] or (data if len(data) == most_bytes else b"")
+        reached[about.st_ino] = start + len(whole)
+        left -= len(whole)
+        at = datetime.fromtimestamp(about.st_mtime, UTC).isoformat(timespec="milliseconds")
+        for line in whole.decode("utf-8", "replace").splitlines():
+            if line.strip():
+                entry = _entry(line, process)
+                at = entry["at"] = str(entry.get("at") or at)  # a line without a time belongs to the one before it
+                found.append(entry)
+    # One that was rotated while this looked was met under neither name: it goes on where it was left.
+    there = {inode for path in _newest_first(log_dir / f"{process}.jsonl") if (inode := _inode(path)) is not None}
+    return found, {inode: end for inode, end in read.items() if inode in there} | reached
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
 def _paths(log_dir: Path, process: str | None) -> list[Path]:
     return [log_dir / f"{process}.jsonl"] if process else sorted(log_dir.glob("*.jsonl"))
 

@@ -1,11 +1,11 @@
 """Where the demo exchange says what its clock is: one small file that every process of the fleet may read."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from app.domain.market.market_clock import MarketClock
+from app.host import whole_file
 
 NAME = "clock.json"
 
@@ -27,6 +27,4 @@ def read(path: Path) -> MarketClock | None:
 def write(path: Path, clock: MarketClock) -> None:
     """Write it whole or not at all, so that no reader ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_bytes(msgspec.json.encode(clock) + b"\n")
-    new.replace(path)
+    whole_file.replace(path, msgspec.json.encode(clock) + b"\n")

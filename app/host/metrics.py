@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from app.host import whole_file
+
 Kind = Literal["counter", "gauge", "histogram"]
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MAX_SERIES = 500  # per metric; a label fed from outside would otherwise grow until the process meets its ceiling
@@ -23,13 +25,23 @@ DROPPED = "flotilla_metric_series_dropped_total"
 SKIPPED = "flotilla_metric_snapshots_skipped"
 
 HELP = {
+    "flotilla_alerts_firing": "Alerts that fire.",
     "flotilla_broker_up": "1 while the broker answers a ping.",
     "flotilla_cache_reads_total": "Reads of the cache, by layer and result (hit, miss, trouble).",
+    "flotilla_chore_failed": "1 while the newest try of this kind of housekeeping is one that failed.",
+    "flotilla_database_bytes": "Size of the database.",
+    "flotilla_database_connections": "Connections that the database server has open; a file of SQLite has none.",
+    "flotilla_database_gone": "Whether SQLite's file was moved, deleted or replaced under the fleet.",
+    "flotilla_database_damaged_tables": "Tables in which the newest check of the database found damage.",
+    "flotilla_database_query_seconds": "Time that the simplest query takes.",
     "flotilla_database_up": "1 while the database answers.",
     "flotilla_disk_free_bytes": "Free space on the disk of the state folder.",
+    "flotilla_exchange_connections_total": "Attempts to connect to a stream of an exchange, by result: ok, failed.",
+    "flotilla_exchange_request_seconds": "REST requests of an exchange, by result: ok, limited, failed.",
     "flotilla_feed_budget_used_ratio": "Share of a rate limit of an exchange that is spent, from 0 to 1.",
     "flotilla_feed_collector_up": "1 while an exchange's data come.",
     "flotilla_feed_faults_total": "What was wrong with an exchange's messages, by what it was.",
+    "flotilla_feed_latency_seconds": "Median time from an exchange's time stamp to ours, of its newest messages.",
     "flotilla_feed_messages_total": "Values that an exchange said, by channel.",
     "flotilla_feed_quality_score": "How good an exchange's data are, from 0 to 100.",
     "flotilla_feed_rows_lost_total": "Rows that were given up because the database was away for too long.",
@@ -44,10 +56,16 @@ HELP = {
     "flotilla_http_requests_total": "Requests answered.",
     DROPPED: "Samples not kept because the metric had too many label values.",
     SKIPPED: "Snapshot files in run/metrics that could not be used.",
+    "flotilla_judged_age_seconds": "Time since the last close that was judged.",
+    "flotilla_judging_cycles_behind": "Closes that should have been judged by now, and are not.",
+    "flotilla_ledger_broken": "Paper accounts that do not add up.",
+    "flotilla_notice_failures": "Attempts in a row to tell a person something that failed, by the way that they took.",
+    "flotilla_open_interest_still": "Symbols whose open interest has been the same for an hour.",
     "flotilla_job_seconds": "Time that one run of a job of workers/schedule.py takes.",
-    "flotilla_jobs_total": "Jobs run, by job and outcome.",
+    "flotilla_jobs_total": "Jobs run, by job and outcome: done, failed, unavailable (mostly the database was away).",
     "flotilla_monitor_look_seconds": "Time that one look of the monitor at everything takes.",
     "flotilla_process_ceiling_bytes": "The process' memory ceiling of supervisord.conf.",
+    "flotilla_process_cpu_seconds": "Processor time that the process has used since its start, its children not included.",
     "flotilla_process_handles": "Open files and sockets of the process.",
     "flotilla_process_heartbeat_age_seconds": "Time since the process last did work.",
     "flotilla_process_memory_bytes": "Memory of the process and its children, shared pages counted once (PSS).",
@@ -62,6 +80,9 @@ HELP = {
     "flotilla_queue_length": "Messages that wait in a queue of the broker; NaN while it is away.",
     "flotilla_reconcile_failures_total": "Passes of the reconciler that found supervisord or the database away.",
     "flotilla_reconcile_seconds": "Time that one pass of the reconciler takes.",
+    "flotilla_redis_clients": "Connections that Redis has open; NaN while it is away.",
+    "flotilla_redis_evicted_keys": "Keys that Redis had to drop for want of memory, since its start; NaN while it is away.",
+    "flotilla_redis_hit_ratio": "Share of looked-up keys that Redis held, since its start; NaN while it is away.",
     "flotilla_redis_memory_bytes": "Memory that Redis says it uses; NaN while it is away.",
     "flotilla_redis_up": "1 while Redis answers the monitor.",
     "flotilla_supervisord_up": "1 while supervisord answers.",
@@ -146,11 +167,9 @@ class Metrics:
     def publish(self, run_dir: Path, process: str) -> None:
         """Write a snapshot where the API finds it. A full disk loses the snapshot, never the process."""
         folder = run_dir / "metrics"
-        new = folder / f".{process}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            new.write_bytes(msgspec.json.encode(self.snapshot(process)))
-            new.replace(folder / f"{process}.json")
+            whole_file.replace(folder / f"{process}.json", msgspec.json.encode(self.snapshot(process)))
         except OSError:
             return
 
@@ -191,7 +210,7 @@ def read_all(run_dir: Path, now_s: float) -> Snapshots:
             skipped += 1
             continue
         if snapshot.process == path.stem and all(_complete(family) for family in snapshot.families):
-            found.append(snapshot if age_s <= CURRENT_S else _without_gauges(snapshot))
+            found.append(snapshot if abs(age_s) <= CURRENT_S else _without_gauges(snapshot))
         else:
             skipped += 1
     return Snapshots(tuple(found), skipped)

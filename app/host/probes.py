@@ -25,10 +25,11 @@ class HostSample:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What one process holds, its children not included."""
+    """What one process holds and has cost, its children not included."""
 
     handles: int
     threads: int
+    cpu_s: float
 
 
 class HostProbe:
@@ -51,10 +52,15 @@ class HostProbe:
             memory_total_mb=memory.total / _MB,
             memory_percent=memory.percent,
             disk_percent=disk.percent,
-            disk_free_mb=disk.free / _MB,
+            disk_free_mb=disk.free / 1_000_000,  # as disks are sold, and as df -H says
             load_1m=psutil.getloadavg()[0],
             boot_s=boot_s(),
         )
+
+
+def disk_percent(path: Path) -> float:
+    """How full the disk is that holds the path, for those who are not its superuser."""
+    return float(psutil.disk_usage(str(path)).percent)
 
 
 def boot_s() -> float:
@@ -88,10 +94,11 @@ def memory_mb(pid: int) -> float | None:
 
 
 def footprint(pid: int) -> Footprint | None:
-    """Open handles and threads, or None when the process has ended or belongs to somebody else."""
+    """Open handles, threads and what it has cost, or None when the process has ended or belongs to somebody else."""
     try:
         process = psutil.Process(pid)
-        return Footprint(process.num_fds(), process.num_threads())
+        spent = process.cpu_times()
+        return Footprint(process.num_fds(), process.num_threads(), spent.user + spent.system)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
 

@@ -44,6 +44,8 @@ class Upsert:
     """A column and a word: a row with this word there never takes the place of one with another word."""
     keeps: bool = False
     """What a row does not know (None) does not take away what was known in its place."""
+    once: bool = False
+    """What is there stays as it is."""
     places: tuple[int, ...] = field(init=False)
     """Where the key is in a row."""
 
@@ -181,7 +183,9 @@ def _statement(upsert: Upsert, dialect: Dialect) -> str:
     if dialect.name in ("sqlite", "postgresql"):
         marks = ", ".join(["?" if dialect.name == "sqlite" else "%s"] * len(upsert.columns))
         return f"{_insert(upsert, names)} VALUES ({marks}) {_on_conflict(upsert, quoted)}"
-    changes = ", ".join(_change_on_mysql(upsert, quoted(name), quoted) for name in upsert.changed)
+    same = quoted(upsert.key[0])  # set to itself: INSERT IGNORE would hide other faults as well
+    changed = [_change_on_mysql(upsert, quoted(name), quoted) for name in upsert.changed]
+    changes = f"{same} = {same}" if upsert.once else ", ".join(changed)
     return f"{_insert(upsert, names)} VALUES () ON DUPLICATE KEY UPDATE {changes}"
 
 
@@ -191,6 +195,8 @@ def _insert(upsert: Upsert, names: str) -> str:
 
 def _on_conflict(upsert: Upsert, quoted: Callable[[str], str]) -> str:
     table = quoted(upsert.table.name)
+    if upsert.once:
+        return f"ON CONFLICT ({', '.join(map(quoted, upsert.key))}) DO NOTHING"
 
     def value(column: str) -> str:
         return f"COALESCE(excluded.{column}, {table}.{column})" if upsert.keeps else f"excluded.{column}"

@@ -7,10 +7,14 @@ another one wrote in between, while one that says so at the start waits its turn
 
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.exc import (
@@ -51,10 +55,11 @@ _MYSQL = (
 _POSTGRESQL = f"-c timezone=UTC -c client_encoding=UTF8 -c lock_timeout={LOCK_S}s"
 
 
-def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> Engine:
+def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S, create: bool = False) -> Engine:
     """Prepare a database for use. It connects at the first transaction, so this works while a server is still away.
 
-    A server that takes more than ``answer_s`` for one statement counts as unavailable.
+    A server that takes more than ``answer_s`` for one statement counts as unavailable. Only with ``create`` a file of SQLite that
+    is not there is made: in the place of one that was moved away, an empty one would look as if all were well.
     """
     try:
         address = make_url(url)
@@ -65,7 +70,10 @@ def open_engine(url: str, *, pool_size: int = 3, answer_s: int = ANSWER_S) -> En
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is not a number
         raise Misconfigured("database.url is not the address of a database.") from error
     if engine.dialect.name == "sqlite":
+        if not create:
+            event.listen(engine, "do_connect", _connect_to_what_is_there)
         event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_note_the_file, weakref.ref(engine)))
         event.listen(engine, "begin", _begin_sqlite)
     if engine.dialect.name == "postgresql":
         from app.storage.postgresql import PatientConnection
@@ -89,6 +97,15 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """Read. On SQLite it waits for nobody. Nothing written here is kept."""
     with _in_our_words(engine), engine.connect() as db:
         yield db
+
+
+def file_is_gone(engine: Engine) -> bool:
+    """Whether SQLite's file was moved, deleted or replaced since it was opened: whoever has it open goes on with the old one."""
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path or path == ":memory:":
+        return False
+    now = _identity(path)
+    return now is None or now != _FILES.get(engine, now)
 
 
 def schema_version(db: Connection) -> str | None:
@@ -138,8 +155,39 @@ def _options(url: URL, answer_s: int) -> dict[str, Any]:
     )
 
 
+_FILES: weakref.WeakKeyDictionary[Engine, tuple[int, int]] = weakref.WeakKeyDictionary()
+"""Which file each engine opened first."""
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _note_the_file(engine: "weakref.ref[Engine]", _connection: Any, _record: object) -> None:
+    known = engine()
+    if known is not None and known.url.database and (found := _identity(known.url.database)):
+        _FILES.setdefault(known, found)
+
+
+def _connect_to_what_is_there(
+    _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
+) -> sqlite3.Connection | None:
+    path, *rest = args
+    if path == ":memory:":
+        return None  # the usual way
+    made: sqlite3.Connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", *rest, **(options | {"uri": True}))
+    return made
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself: _begin_sqlite does
+    is_new = connection.execute("PRAGMA page_count").fetchone() == (0,)
+    if is_new:  # later it is too late, and would wait for the writer
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").close()  # so that free pages can be handed back
     for name, value in _SQLITE.items():
         connection.execute(f"PRAGMA {name} = {value}").close()
     connection.create_aggregate(SUM_ON_SQLITE, 1, ExactSum)
@@ -201,7 +249,7 @@ def _explained(url: URL, error: DBAPIError) -> FlotillaError | None:
     if type(error) is DatabaseError and url.get_backend_name() == "sqlite":
         return Misconfigured(
             f"The database file {url.database} is damaged: {reason}.",
-            cure="Stop the fleet, keep a copy of the file, then restore a backup.",
+            cure="Run: flotilla stop, then flotilla backup restore NAME --force; it sets the damaged file aside.",
         )
     return None
 
@@ -233,6 +281,8 @@ def _reason(url: URL, error: DBAPIError) -> str:
 
 
 def _cure(url: URL) -> str:
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        return "Its file is not there: put it back, or run flotilla backup restore NAME. A first start makes one in its folder."
     if url.get_backend_name() == "sqlite":
         return "Check that its folder exists, can be written and has space; a busy database answers when tried again."
     return "Check that the server runs and that database.url is right; it is tried again."

@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection, case, func, select
 
+from app.domain.market.timeframes import HOUR_MS
 from app.storage.spans import MOST, Spans
 from app.storage.tables import trade_flow, trading_pairs
-
-HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,21 @@ def cvd_inputs(
     if until_ms is not None:
         query = query.where(mine.open_time < until_ms)
     return [CvdInput(*row) for row in db.execute(query.order_by(mine.open_time))]
+
+
+def bars(
+    db: Connection, pair_ids: Collection[int], length_ms: int, *, since_ms: int, until_ms: int, timeframe: str
+) -> list[tuple[int, int, float, float]]:
+    """The takers' volumes of these pairs in each span of that length: pair, where it begins, bought, sold."""
+    mine = trade_flow.c
+    begin = mine.open_time - mine.open_time % length_ms
+    query = (
+        select(mine.pair_id, begin, func.sum(mine.buy_volume), func.sum(mine.sell_volume))
+        .where(mine.pair_id.in_(pair_ids), mine.timeframe == timeframe)
+        .where(mine.open_time >= since_ms, mine.open_time < until_ms)
+        .group_by(mine.pair_id, begin)
+    )
+    return [(int(pair_id), int(at), float(buy or 0), float(sell or 0)) for pair_id, at, buy, sell in db.execute(query)]
 
 
 def sums(db: Connection, *, since_ms: int, until_ms: int, timeframe: str = "1m") -> dict[int, FlowSum]:

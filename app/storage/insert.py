@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Table, func, insert, select, text
 
 
 def insert_row(db: Connection, table: Table, row: Mapping[str, Any]) -> int:
@@ -44,3 +44,35 @@ def insert_or_update(
         if changes
         else on_sqlite.on_conflict_do_nothing(index_elements=list(key))
     )
+
+
+def insert_where_absent(db: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows of the same columns. One whose id or other unique key is taken is left out."""
+    if not rows:
+        return
+    if db.dialect.name in ("mysql", "mariadb"):
+        from sqlalchemy.dialects.mysql import insert as insert_on_mysql
+
+        first = next(iter(table.c))
+        db.execute(insert_on_mysql(table).on_duplicate_key_update(**{first.name: first}), list(rows))
+    elif db.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
+
+        db.execute(insert_on_postgresql(table).on_conflict_do_nothing(), list(rows))
+    else:
+        from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
+
+        db.execute(insert_on_sqlite(table).on_conflict_do_nothing(), list(rows))
+
+
+def pass_the_ids(db: Connection, table: Table) -> None:
+    """Let the table go on counting behind its greatest id. Only PostgreSQL does not do that by itself for ids that were given."""
+    if db.dialect.name != "postgresql" or "id" not in table.c:
+        return
+    counter = db.execute(select(func.pg_get_serial_sequence(table.name, "id"))).scalar()
+    if counter is None:
+        return
+    newest = db.execute(select(func.max(table.c.id))).scalar()
+    reached = db.execute(text(f"SELECT last_value FROM {counter}")).scalar()  # noqa: S608 - a name that the database gave
+    if newest is not None and newest > (reached or 0):
+        db.execute(select(func.setval(counter, newest)))

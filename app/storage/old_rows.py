@@ -5,6 +5,7 @@ What a person replayed is of long ago: it tells no time, and it stays until a pe
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.sql.elements import ColumnElement
@@ -13,6 +14,13 @@ from app.domain.market.venue import REPLAY
 from app.storage.tables import exchanges, metadata, trading_pairs
 
 _MARKET = ("klines", "trade_flow", "tickers")
+
+
+class Gone(NamedTuple):
+    """How many rows were deleted, and the moment of the last of them."""
+
+    rows: int
+    until: Any
 
 
 def delete_batch(
@@ -24,13 +32,23 @@ def delete_batch(
     limit: int,
     timeframe: str | None = None,
     source: str | None = None,
-) -> int:
-    """Delete the oldest rows, at most ``limit``, whose moment ``since`` lies before; how many there were."""
+    at_least: int | None = None,
+) -> Gone:
+    """Delete the oldest rows, at most ``limit``, whose moment ``since`` lies before; how many there were.
+
+    Where the last batch ended may be said by ``at_least``. An index of PostgreSQL or InnoDB begins with all that was deleted a
+    moment ago, as long as any snapshot is open, and each batch would else walk over it.
+    """
     rows = metadata.tables[table]
-    oldest = select(rows.c.id).where(rows.c[since] < before, *_those(db, table, timeframe, source))
+    oldest = select(rows.c.id, rows.c[since]).where(rows.c[since] < before, *_those(db, table, timeframe, source))
+    if at_least is not None:
+        oldest = oldest.where(rows.c[since] >= at_least)
     # In two statements: MySQL knows no LIMIT in a subquery.
-    ids = list(db.execute(oldest.order_by(rows.c[since]).limit(limit)).scalars())
-    return db.execute(delete(rows).where(rows.c.id.in_(ids))).rowcount if ids else 0
+    found = db.execute(oldest.order_by(rows.c[since]).limit(limit)).all()
+    if not found:
+        return Gone(0, None)
+    gone = db.execute(delete(rows).where(rows.c.id.in_([row[0] for row in found]))).rowcount
+    return Gone(gone, found[-1][1])
 
 
 def oldest_minute(db: Connection, table: str) -> int | None:

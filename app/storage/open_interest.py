@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from app.storage.spans import MOST, Spans
-from app.storage.tables import open_interest
+from app.storage.tables import open_interest, trading_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,17 @@ def between(
 ) -> Iterator[tuple[int, list[OpenInterestRow]]]:
     """All pairs' rows of a stretch of time, or these pairs', one pair after the other."""
     return _SPANS.between(db, timeframe, start_ms, end_ms, pair_ids)
+
+
+def unchanged(db: Connection, since_ms: int, until_ms: int) -> list[str]:
+    """The symbols that were measured again and again over this time and came to the same each time, by name."""
+    mine = open_interest.c
+    span = func.max(mine.open_time) - func.min(mine.open_time)
+    query = (
+        select(trading_pairs.c.symbol)
+        .join(open_interest, mine.pair_id == trading_pairs.c.id)
+        .where(mine.timeframe == "1m", mine.open_time >= since_ms, mine.open_time < until_ms)
+        .group_by(trading_pairs.c.id, trading_pairs.c.symbol)
+        .having(func.min(mine.quantity) == func.max(mine.quantity), span >= (until_ms - since_ms) * 9 // 10)
+    )
+    return sorted(set(db.execute(query).scalars()))

@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.storage.bulk import Upsert, upsert_rows
@@ -100,11 +100,6 @@ class Spans(Generic[R]):
         rows = db.execute(query.order_by(mine.pair_id, mine.open_time))
         for pair_id, some in groupby(rows, itemgetter(0)):
             yield pair_id, [self.row(*row) for _, *row in some]
-
-    def count(self, db: Connection, pair_id: int, timeframe: str) -> int:
-        """How many there are."""
-        query = select(func.count()).select_from(self.table).where(*self._of(pair_id, timeframe))
-        return int(db.execute(query).scalar_one())
 
     def _of_all(self, timeframe: str) -> list[ColumnElement[bool]]:
         """Every pair's, in words that let the index of ages be used."""

@@ -3,12 +3,13 @@
 A worker that was stopped, thought dead and comes back finds its token gone: whatever it writes then changes nothing.
 """
 
-from dataclasses import fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Update, and_, bindparam, case, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, or_, select, true, update
 
-from app.domain.tasks import LEASE_S, MAX_ATTEMPTS, Slice, Status, Task
+from app.domain.tasks import LEASE_S, MAX_ATTEMPTS, TRY_AGAIN_AFTER, Slice, Status, Task
 from app.errors import Conflict, NotFound
 from app.storage.insert import insert_row
 from app.storage.tables import tasks
@@ -18,6 +19,7 @@ _ONE = select(*_COLUMNS).where(
     tasks.c.id == bindparam("task_id")
 )  # made once: it is read twice a slice and by every poller
 _LONGEST_ERROR = 4000  # characters; MySQL's TEXT ends at 65 535 bytes
+_UNFINISHED = tasks.c.status.in_(("pending", "running"))
 _UNCLAIMED = {"claim_token": None, "lease_until": None}
 
 
@@ -52,16 +54,62 @@ def recent(db: Connection, *, limit: int, status: Status | None = None, before_i
     return [Task(*row) for row in db.execute(query)]
 
 
+def is_unfinished(db: Connection, kind: str) -> bool:
+    """Whether such a task waits or runs."""
+    query = select(tasks.c.id).where(tasks.c.kind == kind, _UNFINISHED).limit(1)
+    return db.execute(query).first() is not None
+
+
+def took_ms(db: Connection, kind: str) -> float | None:
+    """From the asking to the end of the last ones of this kind that were asked for together."""
+    mine = tasks.c
+    done = select(mine.created_at).where(mine.kind == kind, mine.status == "done").order_by(mine.finished_at.desc())
+    asked = db.execute(done.limit(1)).scalar()
+    if asked is None:
+        return None
+    query = select(func.max(mine.finished_at)).where(mine.kind == kind, mine.created_at == asked)
+    finished = db.execute(query).scalar()
+    return None if finished is None else (finished - asked).total_seconds() * 1000
+
+
+def last_ended(db: Connection, kind: str) -> Task | None:
+    """The newest one of this kind that came to its end, done or failed."""
+    ended = tasks.c.status.in_(("done", "failed"))
+    row = db.execute(
+        select(*_COLUMNS).where(tasks.c.kind == kind, ended).order_by(tasks.c.id.desc()).limit(1)
+    ).one_or_none()
+    return None if row is None else Task(*row)
+
+
 def is_waiting(db: Connection, kind: str, queue: str) -> bool:
     """Whether a task of this kind waits in its queue."""
     waiting = select(tasks.c.id).where(tasks.c.queue == queue, tasks.c.status == "pending", tasks.c.kind == kind)
     return db.execute(waiting.limit(1)).first() is not None
 
 
-def next_pending(db: Connection, queue: str) -> int | None:
-    """The task that waits longest in this queue. Another worker may claim it first."""
-    waiting = select(tasks.c.id).where(tasks.c.queue == queue, tasks.c.status == "pending")
+def next_pending(
+    db: Connection,
+    queue: str,
+    *,
+    now: datetime,
+    put_off: Collection[str] = (),
+    put_off_since: datetime | None = None,
+) -> int | None:
+    """The task that waits longest in this queue. Another worker may claim it first.
+
+    One that is to be tried again later is left until then. Those kinds are put off, unless they have waited since before
+    that moment.
+    """
+    waiting = select(tasks.c.id).where(tasks.c.queue == queue, tasks.c.status == "pending", _is_due(now))
+    if put_off:
+        others = tasks.c.kind.not_in(sorted(put_off))
+        waiting = waiting.where(others if put_off_since is None else or_(others, tasks.c.waits_since < put_off_since))
     return db.execute(waiting.order_by(tasks.c.waits_since, tasks.c.id).limit(1)).scalar()
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    """What waits since further ahead than anything is put off was asked for before a clock was set back: it is due as well."""
+    return or_(tasks.c.waits_since <= now, tasks.c.waits_since > now + TRY_AGAIN_AFTER)
 
 
 def claim(db: Connection, task_id: int, *, worker: str, token: str, now: datetime) -> Task | None:
@@ -111,12 +159,20 @@ def release(db: Connection, task_id: int, token: str, now: datetime) -> bool:
     return db.execute(change).rowcount == 1
 
 
+def try_again(db: Connection, task_id: int, token: str, state: dict[str, object], not_before: datetime) -> bool:
+    """Give it back with this state, for then. This attempt does not count."""
+    change = _owned(task_id, token).values(
+        status="pending", claimed_by=None, attempts=0, state=state, waits_since=not_before, **_UNCLAIMED
+    )
+    return db.execute(change).rowcount == 1
+
+
 def request_cancel(db: Connection, task_id: int, now: datetime) -> Task:
     """Cancel at once what waits; what runs stops after its slice. Raises NotFound, or Conflict when it is over."""
     waits = tasks.c.status == "pending"
     asked = db.execute(
         update(tasks)
-        .where(tasks.c.id == task_id, tasks.c.status.in_(("pending", "running")))
+        .where(tasks.c.id == task_id, _UNFINISHED)
         # The order counts: MySQL already sees the new status in what follows it.
         .ordered_values(
             (tasks.c.cancel_requested, true()),
@@ -132,8 +188,22 @@ def request_cancel(db: Connection, task_id: int, now: datetime) -> Task:
     return task
 
 
-def return_left_behind(db: Connection, *, now: datetime, worker: str | None = None) -> int:
-    """Take back what nobody works on any more; how many.
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """What became of tasks that nobody worked on any more."""
+
+    cancelled: int
+    failed: int
+    returned: int
+
+    @property
+    def all(self) -> int:
+        """How many there were."""
+        return self.cancelled + self.failed + self.returned
+
+
+def return_left_behind(db: Connection, *, now: datetime, worker: str | None = None) -> LeftBehind:
+    """Take back what nobody works on any more.
 
     With ``worker``: all that this worker's predecessor was running, at once. Without: only what has an expired lease.
     What was to be cancelled is cancelled; what has ended its workers too often is failed.
@@ -150,7 +220,7 @@ def return_left_behind(db: Connection, *, now: datetime, worker: str | None = No
         update(tasks).where(left, tasks.c.attempts >= MAX_ATTEMPTS).values(status="failed", error=hopeless, **over),
         update(tasks).where(left).values(status="pending", claimed_by=None, **_UNCLAIMED),
     )
-    return sum(db.execute(step).rowcount for step in steps)
+    return LeftBehind(*(db.execute(step).rowcount for step in steps))
 
 
 def waiting_queues(db: Connection, *, asked_before: datetime) -> list[str]:

@@ -17,6 +17,7 @@ PARTS = {
     keys.MONITORING: ("metric_type", "component"),
     keys.CONFIG: ("config_key",),
     keys.TICKER: ("exchange", "symbol"),
+    keys.LIVE_VERDICT: ("symbol", "strategy_type"),
     keys.CANDLES: ("exchange", "symbol", "timeframe"),
     keys.BOOK: ("exchange", "symbol"),
 }
@@ -69,6 +70,8 @@ def test_every_key_is_in_the_list():
         (keys.CANDLE_NEWS, {"symbol": "BTC/USDT", "timeframe": "1h"}, "market_data:kline:BTC/USDT:1h"),
         (keys.DEPTH_NEWS, {"symbol": "BTC/USDT:USDT"}, "market_data:depth:BTC/USDT%3AUSDT"),
         (keys.COLLECTOR_NEWS, {"exchange": "demo-okx"}, "market_data:collector:demo-okx"),
+        (keys.JUDGMENT_NEWS, {"symbol": "BTC/USDT", "strategy_type": "V3"}, "market_data:judgment:BTC/USDT:V3"),
+        (keys.TRADE_NEWS, {"symbol": "BTC/USDT", "strategy_type": "ICT"}, "market_data:trade:BTC/USDT:ICT"),
     ],
 )
 def test_channels_are_named_as_the_documents_name_them_and_can_be_taken_apart(

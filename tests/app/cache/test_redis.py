@@ -153,3 +153,42 @@ def test_a_full_redis_is_no_error(own_valkey: Valkey, cache: RedisCache):
 
 def test_no_cache_entry_can_be_mistaken_for_a_queue_of_celery():
     assert all(":" in key.pattern.partition("{")[0] for key in KEYS)
+
+
+def test_many_are_stored_at_once_each_with_its_lifetime(own_valkey: Valkey, cache: RedisCache):
+    cache.put_all(SYMBOL, (({"symbol": name}, {"name": name}) for name in ("BTC", "A:B")))
+    with redis.Redis.from_url(own_valkey.url) as client:
+        lives = {name.decode(): client.ttl(name) for name in client.scan_iter()}
+
+    assert [cache.get(SYMBOL, symbol=name) for name in ("BTC", "A:B")] == [{"name": "BTC"}, {"name": "A:B"}]
+    assert len(lives) == 2
+    assert all(290 < life <= 300 for life in lives.values())
+
+
+def test_nothing_is_stored_of_nothing(own_valkey: Valkey, cache: RedisCache):
+    cache.put_all(SYMBOL, [])
+    with redis.Redis.from_url(own_valkey.url) as client:
+        assert client.dbsize() == 0
+
+
+def test_many_that_could_not_be_stored_while_redis_hangs_are_owed(own_valkey: Valkey, cache: RedisCache, clock: Clock):
+    cache.put_all(SYMBOL, (({"symbol": name}, "old") for name in ("BTC", "ETH", "SOL")))
+    own_valkey.freeze()
+    cache.get(SYMBOL, symbol="anything")  # from now on Redis is left alone
+    cache.put_all(SYMBOL, (({"symbol": name}, "new") for name in ("BTC", "ETH")))
+    own_valkey.thaw()
+    clock.now_s += 1
+    cache.get(SYMBOL, symbol="anything")  # the first use after the outage drops what is owed
+    reader = RedisCache(own_valkey.url)
+    seen = [reader.get(SYMBOL, symbol=name) for name in ("BTC", "ETH", "SOL")]
+    reader.close()
+
+    assert seen == [None, None, "old"]
+
+
+def test_many_replace_what_is_there_and_what_was_forgotten(cache: RedisCache):
+    cache.put(SYMBOL, 1, symbol="BTC")
+    cache.forget(SYMBOL, symbol="ETH")
+    cache.put_all(SYMBOL, [({"symbol": "BTC"}, 2), ({"symbol": "ETH"}, 2)])
+
+    assert [cache.get(SYMBOL, symbol=name) for name in ("BTC", "ETH")] == [2, 2]

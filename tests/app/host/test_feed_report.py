@@ -23,7 +23,9 @@ def test_a_report_says_how_things_are_for_seconds_and_then_how_they_were(tmp_pat
 
     assert feed_report.look(tmp_path, REPORT.at_ms + OLD_MS) == (REPORT, "ok", OLD_MS)
     assert feed_report.look(tmp_path, REPORT.at_ms + OLD_MS + 1) == (REPORT, "stale", OLD_MS + 1)
-    assert feed_report.look(tmp_path, REPORT.at_ms - 5) == (REPORT, "ok", 0)
+    assert feed_report.look(tmp_path, REPORT.at_ms - 5) == (REPORT, "ok", 5)
+    set_back_ms = REPORT.at_ms - 3_600_000
+    assert feed_report.look(tmp_path, set_back_ms) == (REPORT, "stale", 3_600_000), "from before a clock was set back"
 
 
 def test_before_the_feed_reported_nothing_is_known(tmp_path: Path):

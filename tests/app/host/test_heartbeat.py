@@ -40,6 +40,19 @@ def test_starts_are_counted_under_one_supervisord(tmp_path: Path):
     assert beat.starts == 3
 
 
+def test_that_the_process_before_drained_is_still_known_when_its_successor_beats(tmp_path: Path):
+    before = Heartbeat(tmp_path, "monitor")
+    before.beat(heartbeat.ENDED_AS_ASKED)
+    Heartbeat(tmp_path, "monitor").beat("sampled")
+    drained = heartbeat.read(tmp_path, "monitor")
+    Heartbeat(tmp_path, "monitor").beat("sampled")
+    crashed = heartbeat.read(tmp_path, "monitor")
+
+    assert drained is not None
+    assert crashed is not None
+    assert (drained.ended_before, crashed.ended_before) == (os.getpid(), None)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1, "starts": null, "work": ""}'])
 def test_a_torn_file_is_no_heartbeat_and_no_error(tmp_path: Path, text: str):
     (tmp_path / "monitor").write_text(text, encoding="utf-8")

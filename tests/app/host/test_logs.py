@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -112,6 +113,28 @@ def rotate(path: Path, kept: int = 2) -> None:
             old.replace(path.with_name(f"{path.name}.{number + 1}"))
     path.replace(path.with_name(f"{path.name}.1"))
     path.touch()
+
+
+def test_a_log_that_is_rotated_while_it_is_taken_up_is_not_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "monitor.jsonl"
+    write(path.with_name("monitor.jsonl.1"), entry("2026-09-21T10:00:00.000+00:00", "a") + "\n")
+    write(path, entry("2026-09-21T10:00:01.000+00:00", "b") + "\n")
+    first, read = logs.appended(tmp_path, "monitor", {}, 10_000)
+    real = os.fstat
+
+    def rotating(handle: int) -> os.stat_result:
+        monkeypatch.setattr(os, "fstat", real)
+        rotate(path)  # the older file was opened just now
+        return real(handle)
+
+    monkeypatch.setattr(os, "fstat", rotating)
+    meanwhile, read = logs.appended(tmp_path, "monitor", read, 10_000)
+    after, _ = logs.appended(tmp_path, "monitor", read, 10_000)
+
+    assert messages(first) == ["a", "b"]
+    assert (meanwhile, after) == ([], [])
 
 
 def test_following_shows_each_line_once_even_when_lines_are_alike(tmp_path: Path):

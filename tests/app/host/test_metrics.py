@@ -172,6 +172,7 @@ def test_a_process_that_died_leaves_its_counts_but_says_nothing_of_now(tmp_path:
     os.utime(tmp_path / "metrics" / "monitor.json", (died_s, died_s))
 
     dead = exposition(read_all(tmp_path, time.time()))
+    assert exposition(read_all(tmp_path, died_s - 3_600)) == dead, "from before a clock was set back"
     metrics.publish(tmp_path, "monitor")
     alive = exposition(read_all(tmp_path, time.time()))
 

@@ -19,7 +19,7 @@ def a_sample(number: int = 0, component: str = "broker", error: str | None = Non
 def taken(run_dir: Path) -> list[HealthSample]:
     """All samples, removed as a flush removes them."""
     found = []
-    for segment in samples.segments(run_dir):
+    for segment in samples.spool_in(run_dir).segments():
         found += samples.read(segment)[0]
         segment.unlink()
     return found
@@ -36,7 +36,7 @@ def test_what_was_appended_can_be_taken_once(tmp_path: Path):
 
 def test_a_segment_that_was_left_behind_comes_first(tmp_path: Path):
     samples.append(tmp_path, [a_sample(0)])
-    for _ in samples.segments(tmp_path):
+    for _ in samples.spool_in(tmp_path).segments():
         break  # killed before the segment was stored
     samples.append(tmp_path, [a_sample(1)])
 
@@ -46,7 +46,7 @@ def test_a_segment_that_was_left_behind_comes_first(tmp_path: Path):
 def test_an_outage_leaves_one_segment_and_a_bounded_spool(tmp_path: Path):
     for number in range(5):
         samples.append(tmp_path, [a_sample(number)])
-        for _ in samples.segments(tmp_path):
+        for _ in samples.spool_in(tmp_path).segments():
             break  # the database refuses it, each time
 
     assert len(list(tmp_path.glob("samples-*.jsonl"))) == 1
@@ -68,7 +68,7 @@ def test_a_line_that_was_cut_off_spoils_only_itself(tmp_path: Path):
     spool = tmp_path / "samples.jsonl"
     spool.write_bytes(spool.read_bytes()[:-20])
     samples.append(tmp_path, [a_sample(2)])
-    (segment,) = samples.segments(tmp_path)
+    (segment,) = samples.spool_in(tmp_path).segments()
 
     assert samples.read(segment) == ([a_sample(0), a_sample(2)], 1)
 
@@ -106,9 +106,9 @@ def test_an_error_is_cut_to_what_every_database_takes(tmp_path: Path):
 
 
 def test_only_one_moves_samples_at_a_time(tmp_path: Path):
-    with samples.alone(tmp_path) as first, samples.alone(tmp_path) as second:
+    with samples.spool_in(tmp_path).alone() as first, samples.spool_in(tmp_path).alone() as second:
         held = first, second
-    with samples.alone(tmp_path) as third:
+    with samples.spool_in(tmp_path).alone() as third:
         pass
 
     assert held == (True, False)

@@ -32,6 +32,21 @@ def test_what_is_posted_waits(tmp_path: Path):
     assert outbox.pending(tmp_path) == [notice]
 
 
+def test_half_a_letter_in_a_text_costs_that_letter(tmp_path: Path):
+    outbox.post(tmp_path, a_notice(text="It is \ud83d."))
+
+    assert [notice.text for notice in outbox.pending(tmp_path)] == ["It is ?."]
+
+
+def test_what_a_notice_resolves_is_kept_and_must_be_a_level(tmp_path: Path):
+    notice = a_notice(level="info", resolves="critical")
+    outbox.post(tmp_path, notice)
+
+    assert outbox.pending(tmp_path) == [notice]
+    with pytest.raises(InvalidInput):
+        a_notice(resolves="loud")
+
+
 def test_an_empty_outbox_has_nothing(tmp_path: Path):
     assert outbox.pending(tmp_path) == []
     assert outbox.recent(tmp_path, 10) == []
@@ -200,3 +215,90 @@ def test_the_outbox_needs_nothing_but_the_standard_library():
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_a_notice_keeps_its_group_and_one_of_an_older_flotilla_has_none(tmp_path: Path):
+    outbox.post(tmp_path, Notice("one", AT, "info", "broker", "It ends.", group="process-down"))
+    old = '{"id": "old", "at": "2026-11-21T05:00:00+00:00", "level": "info", "subject": "broker", "text": "It ends."}'
+    (tmp_path / "pending" / "old.json").write_text(old, encoding="utf-8")
+
+    assert {notice.id: notice.group for notice in outbox.pending(tmp_path)} == {"one": "process-down", "old": ""}
+
+
+def test_what_is_not_asked_for_is_not_read(tmp_path: Path):
+    for name in ("one", "two"):
+        outbox.post(tmp_path, Notice(name, AT, "info", "broker", "It ends."))
+
+    assert [notice.id for notice in outbox.Waiting(tmp_path).notices(without=frozenset({"one"}))] == ["two"]
+
+
+def ids_of(waiting: outbox.Waiting, *without: str) -> list[str]:
+    return [notice.id for notice in waiting.notices(without=frozenset(without))]
+
+
+def test_who_asks_again_and_again_sees_what_is_posted_and_sent_meanwhile(tmp_path: Path):
+    waiting = outbox.Waiting(tmp_path)
+    seen = [ids_of(waiting)]
+    for number in range(3):
+        outbox.post(tmp_path, a_notice(f"n{number}", at=AT + timedelta(seconds=number)))
+        seen.append(ids_of(waiting))
+    outbox.sent(tmp_path, "n1")
+    seen.append(ids_of(waiting))
+    waiting.sent("n0")
+    seen.append(ids_of(waiting))
+
+    assert seen == [[], ["n0"], ["n0", "n1"], ["n0", "n1", "n2"], ["n0", "n2"], ["n2"]]
+
+
+def test_what_is_posted_in_the_moment_of_a_look_is_seen_by_the_next_one(tmp_path: Path):
+    waiting = outbox.Waiting(tmp_path)
+    outbox.post(tmp_path, a_notice("one"))
+    ids_of(waiting)
+    changed_ns = (tmp_path / "pending").stat().st_mtime_ns
+    outbox.post(tmp_path, a_notice("two"))
+    os.utime(tmp_path / "pending", ns=(changed_ns, changed_ns))  # the folder's time is too coarse to tell
+
+    assert ids_of(waiting) == ["one", "two"]
+
+
+def test_a_notice_that_waits_is_read_once_and_an_unchanged_folder_is_not_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(9):
+        outbox.post(tmp_path, a_notice(f"n{number}"))
+    read, listed = [], []
+    parse, files = outbox._parse, outbox._files
+    monkeypatch.setattr(outbox, "_parse", lambda text: read.append(text) or parse(text))
+    monkeypatch.setattr(outbox, "_files", lambda folder: listed.append(folder) or files(folder))
+    waiting = outbox.Waiting(tmp_path)
+    for _ in range(50):
+        ids_of(waiting, "n0")
+
+    before = len(read), len(listed)
+    outbox.post(tmp_path, a_notice("another"))
+    ids_of(waiting, "n0")
+
+    assert (before, len(read)) == ((8, 2), 9)
+
+
+def test_a_damaged_file_is_set_aside_also_by_who_asks_again_and_again(tmp_path: Path):
+    outbox.post(tmp_path, a_notice("whole"))
+    (tmp_path / "pending" / "torn.json").write_text("{", encoding="utf-8")
+    waiting = outbox.Waiting(tmp_path)
+
+    assert [ids_of(waiting), ids_of(waiting)] == [["whole"], ["whole"]]
+    assert (tmp_path / "damaged" / "torn.json").exists()
+
+
+def test_what_one_could_not_read_just_now_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    outbox.post(tmp_path, a_notice("one"))
+    waiting = outbox.Waiting(tmp_path)
+
+    def fails(*_anything: object, **_words: object) -> str:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", fails)
+        during = [ids_of(waiting) for _ in range(3)]
+
+    assert (during, ids_of(waiting)) == ([[]] * 3, ["one"])

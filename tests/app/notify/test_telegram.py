@@ -195,3 +195,48 @@ def test_what_cannot_be_a_token_is_refused_at_the_start(token: str):
 def test_what_cannot_be_an_address_is_refused_at_the_start(base_url: str):
     with pytest.raises(Misconfigured):
         TelegramNotifier(TOKEN, "42", base_url=base_url)
+
+
+def test_what_is_written_to_the_bot_is_heard_with_its_chat_and_number(
+    telegram: PlayedTelegram, notifier: TelegramNotifier
+):
+    telegram.write("/status", chat_id=42)
+    telegram.write("/stop", chat_id=7)
+    telegram.updates.append({"update_id": 3, "edited_message": {"text": "/stop"}})
+    telegram.updates.append({"no": "number"})
+    heard = notifier.updates(None, wait_s=0)
+
+    assert [(one.number, one.text, notifier.is_mine(one)) for one in heard] == [
+        (1, "/status", True),
+        (2, "/stop", False),
+        (3, "", False),
+    ]
+
+
+def test_an_offset_takes_what_came_before_it_off_the_list(telegram: PlayedTelegram, notifier: TelegramNotifier):
+    for text in ("/one", "/two", "/three"):
+        telegram.write(text)
+
+    assert [one.text for one in notifier.updates(3, wait_s=0)] == ["/three"]
+    assert [one.text for one in notifier.updates(None, wait_s=0)] == ["/three"]
+
+
+def test_two_that_hear_the_same_bot_are_told_so(telegram: PlayedTelegram, notifier: TelegramNotifier):
+    telegram.hearing = ["conflict"]
+
+    with pytest.raises(Misconfigured, match="Somebody else"):
+        notifier.updates(None, wait_s=0)
+
+
+def test_an_address_with_other_letters_than_ascii_is_asked_as_browsers_do(telegram: PlayedTelegram):
+    TelegramNotifier(TOKEN, "42", base_url=f"{telegram.base_url}/посредник").send("text", "info")
+
+    assert telegram.paths == [f"/%D0%BF%D0%BE%D1%81%D1%80%D0%B5%D0%B4%D0%BD%D0%B8%D0%BA/bot{TOKEN}/sendMessage"]
+
+
+def test_an_address_that_the_library_refuses_is_a_persons_to_mend_and_not_told(notifier: TelegramNotifier):
+    notifier._address = f"http://127.0.0.1:9/ü/bot{TOKEN}"
+
+    with pytest.raises(Misconfigured) as refused:
+        notifier.send("text", "info")
+    assert TOKEN not in str(refused.value)

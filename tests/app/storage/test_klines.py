@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from app.storage import klines, pairs
 from app.storage.database import reading, transaction
 from app.storage.klines import Kline
-from tests.builders import NOW
+from tests.builders import NOW, count_candles
 
 MINUTE = 60_000
 START = 1_763_000_040_000
@@ -162,7 +162,7 @@ def test_the_newest_of_each_pair(engine: Engine):
         klines.store(db, [candle(minute, pair_id=btc) for minute in range(3)] + [candle(1, pair_id=eth)])
         assert klines.newest(db, btc, "1m") == candle(2, pair_id=btc)
         assert klines.newest(db, btc, "1h") is None
-        assert klines.count(db, btc, "1m") == 3
+        assert count_candles(db, btc, "1m") == 3
         assert dict(klines.between(db, "1m", START + MINUTE, START + 2 * MINUTE)) == {
             btc: [candle(1, pair_id=btc)],
             eth: [candle(1, pair_id=eth)],

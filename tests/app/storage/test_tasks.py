@@ -34,7 +34,7 @@ def save(engine: Engine, task_id: int, slice_: Slice, *, token: str = "t1", now=
 
 def take_back(engine: Engine, *, now, worker: str | None = None) -> int:
     with transaction(engine) as db:
-        return tasks.return_left_behind(db, now=now, worker=worker)
+        return tasks.return_left_behind(db, now=now, worker=worker).all
 
 
 def read(engine: Engine, task_id: int) -> Task:
@@ -97,7 +97,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 while True:
     with reading(engine) as db:
-        candidate = tasks.next_pending(db, "strategy")
+        candidate = tasks.next_pending(db, "strategy", now=datetime.now(UTC))
     if candidate is None:
         break
     with transaction(engine) as db:
@@ -132,12 +132,12 @@ def test_eight_processes_share_the_tasks_without_doing_one_twice(engine: Engine,
 def test_the_longest_waiting_task_of_a_queue_is_next(engine: Engine):
     first, second, other = ask(engine, now=later(1)), ask(engine, now=later(2)), ask(engine, queue="cleaner")
     with reading(engine) as db:
-        assert tasks.next_pending(db, "strategy") == first
-        assert tasks.next_pending(db, "cleaner") == other
-        assert tasks.next_pending(db, "nobody") is None
+        assert tasks.next_pending(db, "strategy", now=later(10_000)) == first
+        assert tasks.next_pending(db, "cleaner", now=later(10_000)) == other
+        assert tasks.next_pending(db, "nobody", now=later(10_000)) is None
     claim(engine, first)
     with reading(engine) as db:
-        assert tasks.next_pending(db, "strategy") == second
+        assert tasks.next_pending(db, "strategy", now=later(10_000)) == second
 
 
 def test_a_task_that_was_given_back_goes_behind_those_that_wait(engine: Engine):
@@ -146,7 +146,7 @@ def test_a_task_that_was_given_back_goes_behind_those_that_wait(engine: Engine):
     with transaction(engine) as db:
         assert tasks.release(db, first, "t1", later(2))
     with reading(engine) as db:
-        assert tasks.next_pending(db, "strategy") == second
+        assert tasks.next_pending(db, "strategy", now=later(10_000)) == second
 
 
 def test_a_zombie_changes_nothing(engine: Engine):
@@ -306,3 +306,27 @@ def test_queues_are_counted_and_those_that_wait_too_long_are_named(engine: Engin
         assert tasks.counts(db) == {("strategy", "running"): 1, ("strategy", "pending"): 1, ("cleaner", "pending"): 1}
         assert tasks.waiting_queues(db, asked_before=later(5)) == ["cleaner"]
         assert tasks.waiting_queues(db, asked_before=later(11)) == ["cleaner", "strategy"]
+
+
+def test_a_task_that_is_to_be_tried_again_waits_its_time_and_goes_on_from_its_state(engine: Engine):
+    first, second = ask(engine), ask(engine, now=later(1))
+    claim(engine, first)
+    with transaction(engine) as db:
+        assert not tasks.try_again(db, first, "another's", {}, later(600))
+        assert tasks.try_again(db, first, "t1", {"half": True}, later(600))
+    with reading(engine) as db:
+        early, in_time = (tasks.next_pending(db, "strategy", now=later(at)) for at in (599, 600))
+        kept = tasks.get(db, first)
+    claim(engine, second)
+    with reading(engine) as db:
+        alone = [tasks.next_pending(db, "strategy", now=later(at)) for at in (599, 600)]
+
+    assert (early, in_time, alone) == (second, second, [None, first])
+    assert kept is not None
+    assert (kept.status, kept.state, kept.attempts, kept.claim_token) == ("pending", {"half": True}, 0, None)
+
+
+def test_a_clock_that_was_set_back_keeps_no_task_waiting(engine: Engine):
+    asked = ask(engine, now=later(86_400))
+    with reading(engine) as db:
+        assert tasks.next_pending(db, "strategy", now=NOW) == asked

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from app.errors import Conflict, InvalidInput, NotFound
 from app.storage import symbols, trades
 from app.storage.database import reading, transaction
-from app.storage.trades import Trade
+from app.storage.trades import FillRow, Trade
 from tests.builders import NOW, later
 
 TRADE = {
@@ -104,13 +104,32 @@ def test_the_newest_are_read_page_by_page(engine: Engine):
     assert [one.id for one in page + rest] == ids[::-1]
 
 
-def test_profits_and_losses_add_up_exactly(engine: Engine):
-    for pnl in ("0.1", "0.2", "-0.3", "0.00000001", "-1000.5"):
+def test_profits_and_losses_come_back_to_the_last_digit(engine: Engine):
+    booked = ("0.1", "0.2", "-0.3", "0.00000001", "-1000.5")
+    for pnl in booked:
         close(engine, open_trade(engine), pnl)
     open_trade(engine)
     with reading(engine) as db:
-        assert trades.realised_pnl(db, symbol="BTCUSDT", strategy_type="V3") == Decimal("-1000.49999999")
-        assert trades.realised_pnl(db, symbol="ETHUSDT") == Decimal(0)
+        assert [one.pnl for one in trades.closings(db, symbol="BTCUSDT", strategy_type="V3")] == [*map(Decimal, booked)]
+        assert trades.closings(db, symbol="ETHUSDT") == []
+
+
+def test_what_the_entries_of_closed_trades_assumed_is_read_the_newest_of_too_many(engine: Engine):
+    for place, symbol in enumerate(("BTCUSDT", "ETHUSDT", "BTCUSDT")):
+        trade_id = open_trade(engine, symbol=symbol)
+        row = FillRow(trade_id, 0, "ENTRY", 0, *(Decimal(place),) * 6, None, {"place": place})
+        with transaction(engine) as db:
+            trades.add_fills(db, [row, row._replace(number=1, kind="EXIT", assumed={"place": "exit"})])
+        if place < 2:
+            close(engine, trade_id, str(place))
+
+    with reading(engine) as db:
+        whole = trades.entries(db, "V3", NOW, later(61))
+        newest = trades.entries(db, "V3", NOW, later(61), limit=1)
+        others = trades.entries(db, "ICT", NOW, later(61)) + trades.entries(db, "V3", NOW, later(60))
+
+    assert whole == [("BTCUSDT", Decimal(0), {"place": 0}), ("ETHUSDT", Decimal(1), {"place": 1})]
+    assert (newest, others) == (whole[1:], [])
 
 
 def test_a_symbol_that_is_not_listed_is_named(engine: Engine):
