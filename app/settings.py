@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,11 +23,26 @@ from app.errors import InvalidInput, Misconfigured
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFIX = "FLOTILLA__"
-SECRETS = {("database", "url"), ("redis", "url"), ("telegram", "token"), ("telegram", "base_url")}
+SECRETS = {
+    ("database", "url"),
+    ("redis", "url"),
+    ("telegram", "token"),
+    ("telegram", "base_url"),
+    ("webhook", "url"),
+    ("webhook", "secret"),
+    ("email", "password"),
+}
+WITHOUT_ADDRESS = (("telegram", "token"), ("webhook", "secret"), ("email", "password"))  # nothing of these may be shown
 RENAMED = {"huobi": "htx", "okex": "okx"}  # the documents' names of exchanges that have others today
-LISTS = {("feed", "exchanges"), ("feed", "symbols"), ("feed", "spot_symbols")}  # with commas, in the environment
+LISTS = {
+    ("feed", "exchanges"),
+    ("feed", "symbols"),
+    ("feed", "spot_symbols"),
+    ("email", "to"),
+}  # with commas, in the environment
 _MASK = "********"
 _HARMLESS = {"charset", "db", "host", "port", "sslmode", "unix_socket", "virtual_host"}  # may be shown, of an address
+_PLAIN_ADDRESS = r"""([^@\s<>,"();:\[\]\\\x00-\x1f\x7f]+@[^@\s<>,"();:\[\]\\\x00-\x1f\x7f]+)?"""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DATABASES = {
     "sqlite": "sqlite",
@@ -39,6 +55,8 @@ _DATABASES = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 Port = Annotated[int, Meta(ge=1, le=65535)]
+Least = Literal["info", "warning", "critical"]
+TimeOfDay = Annotated[str, Meta(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9])?$")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +170,16 @@ class Htx(Section, frozen=True):
     )
 
 
+class Backup(Section, frozen=True):
+    """Copies of the database in the state folder, made every night."""
+
+    enabled: Annotated[bool, Meta(description="Whether the night makes one; `flotilla backup create` always does.")] = (
+        True
+    )
+    keep_daily: Annotated[int, Meta(ge=1, le=366, description="Of so many days the newest stays.")] = 7
+    keep_weekly: Annotated[int, Meta(ge=0, le=520, description="Of so many weeks the newest stays.")] = 4
+
+
 class Clock(Section, frozen=True):
     """The hours of the people, for jobs that run at night."""
 
@@ -178,6 +206,39 @@ class Telegram(Section, frozen=True):
     )
 
 
+class Alerts(Section, frozen=True):
+    """When a person may be woken."""
+
+    quiet_from: Annotated[
+        TimeOfDay,
+        Meta(description="Such as 22:00. From then on only what is critical is told; the rest waits for quiet_to."),
+    ] = ""
+    quiet_to: Annotated[TimeOfDay, Meta(description="By the clock of clock.timezone, such as 07:00.")] = ""
+
+
+class Webhook(Section, frozen=True):
+    """Telling a program: each message is sent to it as JSON."""
+
+    url: Annotated[str, Meta(description="Where to; empty: nowhere.")] = ""
+    secret: Annotated[str, Meta(description="Signs each message (X-Flotilla-Signature); empty: unsigned.")] = ""
+    least: Annotated[Least, Meta(description="The least level that is sent.")] = "info"
+
+
+class Email(Section, frozen=True):
+    """Telling a person by e-mail."""
+
+    host: Annotated[str, Meta(description="The SMTP server; empty: no e-mail.")] = ""
+    port: Annotated[Port, Meta(description="587 for starttls, 465 for tls, 25 for none.")] = 587
+    security: Annotated[
+        Literal["starttls", "tls", "none"], Meta(description="How the connection is encrypted; none: not at all.")
+    ] = "starttls"
+    user: Annotated[str, Meta(description="Empty: no login.")] = ""
+    password: Annotated[str, Meta(description="The password of user.")] = ""
+    sender: Annotated[str, Meta(description="The address that it comes from.")] = ""
+    to: Annotated[tuple[str, ...], Meta(description="The addresses that it goes to.")] = ()
+    least: Annotated[Least, Meta(description="The least level that is sent.")] = "critical"
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of flotilla.toml."""
 
@@ -190,9 +251,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     binance: Binance = Binance()
     okx: Okx = Okx()
     htx: Htx = Htx()
+    backup: Backup = Backup()
     clock: Clock = Clock()
     log: Log = Log()
     telegram: Telegram = Telegram()
+    alerts: Alerts = Alerts()
+    webhook: Webhook = Webhook()
+    email: Email = Email()
 
     @property
     def state_dir(self) -> Path:
@@ -205,9 +270,28 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.state_dir / "run"
 
     @property
+    def notices_dir(self) -> Path:
+        """What a person is to be told, until it was delivered."""
+        return self.state_dir / "notices"
+
+    @property
     def log_dir(self) -> Path:
         """One file of JSON lines for each process."""
         return self.state_dir / "log"
+
+    @property
+    def archive_dir(self) -> Path:
+        """Rows that left the database; what was simulated never stands beside what was not."""
+        return self._of_this_world / "archive"
+
+    @property
+    def backup_dir(self) -> Path:
+        """Copies of the database."""
+        return self._of_this_world / "backups"
+
+    @property
+    def _of_this_world(self) -> Path:
+        return self.state_dir / "demo" if self.simulated else self.state_dir
 
     @property
     def supervisor_socket(self) -> Path:
@@ -268,6 +352,7 @@ def load(env: Mapping[str, str], root: Path = ROOT) -> Settings:
         if name.startswith(PREFIX):
             section, key, value = _read_variable(name, text, root)
             tree.setdefault(section, {})[key] = value
+    _refuse_zero_bytes(tree)
     names = tree.get("feed", {}).get("exchanges")
     if isinstance(names, list):
         tree["feed"]["exchanges"] = [RENAMED.get(name, name) if isinstance(name, str) else name for name in names]
@@ -277,6 +362,14 @@ def load(env: Mapping[str, str], root: Path = ROOT) -> Settings:
         raise Misconfigured(_explain(str(error), path)) from error
     _check(settings)
     return settings
+
+
+def _refuse_zero_bytes(tree: Mapping[str, Any]) -> None:
+    """No path and no address can hold one; whoever is given it fails in words of its own."""
+    for section, fields in tree.items():
+        for key, value in fields.items() if isinstance(fields, dict) else ():
+            if isinstance(value, str) and "\0" in value:
+                raise Misconfigured(f"{section}.{key} holds a zero byte.", cure="Write it anew, without that.")
 
 
 def schema() -> dict[str, Any]:
@@ -290,8 +383,11 @@ def shown(settings: Settings) -> dict[str, dict[str, Any]]:
     tree: dict[str, dict[str, Any]] = msgspec.to_builtins(settings)
     for section, key in SECRETS:
         tree[section][key] = hide(tree[section][key])
-    if settings.telegram.token:
-        tree["telegram"]["token"] = "********"  # noqa: S105 - it hides one, whatever it looks like
+    for section, key in WITHOUT_ADDRESS:
+        if tree[section][key]:
+            tree[section][key] = _MASK
+    if host := urlsplit(settings.webhook.url).hostname:  # the path of a webhook is often all that protects it
+        tree["webhook"]["url"] = f"{urlsplit(settings.webhook.url).scheme}://{host}/{_MASK}"
     return tree
 
 
@@ -333,6 +429,8 @@ def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
 
 def _read_variable(name: str, text: str, root: Path) -> tuple[str, str, Any]:
     section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes of another encoding
+        raise Misconfigured(f"{name} is not UTF-8 text.", cure=f"Set {name} anew, in UTF-8.")
     if key.endswith("_file") and (section, key.removesuffix("_file")) in SECRETS:
         return section, key.removesuffix("_file"), _read_secret(name, root / text)
     _refuse_unknown({section: {key: text}}, f"the environment ({name})")
@@ -378,7 +476,23 @@ def _explain(message: str, path: Path) -> str:
     what, _, where = message.partition(" - at ")
     dotted = re.sub(r"[`$]|\[.*\]", "", where).strip(".")
     variable = PREFIX + dotted.upper().replace(".", "__")
-    return f"{dotted} cannot be used: {what}. Set it in {path.name}, or as {variable}."
+    may_be = _may_be(dotted)
+    return f"{dotted} cannot be used: {what}.{may_be} Set it in {path.name}, or as {variable}."
+
+
+def _may_be(dotted: str) -> str:
+    """What a setting may be, where it is one of some words or of a form."""
+    schema = msgspec.json.schema(Settings)["$defs"]
+    section, _, key = dotted.partition(".")
+    try:
+        fields = schema["Settings"]["properties"][section]
+        known = schema[fields.get("$ref", fields.get("anyOf", [{}])[0].get("$ref", "")).rpartition("/")[2]]
+        found = known["properties"][key]
+    except (KeyError, IndexError):
+        return ""
+    if "enum" in found:
+        return f" It may be {', '.join(map(str, found['enum']))}."
+    return f" {found['description']}" if "pattern" in found and "description" in found else ""
 
 
 def _check(settings: Settings) -> None:
@@ -397,6 +511,40 @@ def _check(settings: Settings) -> None:
         ) from error
     if bool(settings.telegram.token) != bool(settings.telegram.chat_id):
         raise Misconfigured("telegram needs both token and chat_id.", cure="Set the missing one, or neither.")
+    _check_ways(settings)
+
+
+def _check_ways(settings: Settings) -> None:
+    """What tells a person must be usable before it is needed."""
+    if bool(settings.alerts.quiet_from) != bool(settings.alerts.quiet_to):
+        raise Misconfigured("alerts needs both quiet_from and quiet_to.", cure="Set the missing one, or neither.")
+    if settings.webhook.url and not _is_web_address(settings.webhook.url):
+        raise Misconfigured("webhook.url is not an http(s) address.", cure="Write it as https://host/path.")
+    email = settings.email
+    if len({bool(email.host), bool(email.sender), bool(email.to)}) > 1:
+        raise Misconfigured("email needs host, sender and to.", cure="Set all three, or none.")
+    if email.host and not _is_host(email.host):
+        raise Misconfigured(
+            f"email.host is {email.host!r}, which is no name of a server.", cure="Write it as mail.host."
+        )
+    if odd := [address for address in (email.sender, *email.to) if not re.fullmatch(_PLAIN_ADDRESS, address)]:
+        raise Misconfigured(f"email has {odd[0]!r}, which is no address.", cure="Write plain ones: name@host.")
+
+
+def _is_web_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and parts.port != 0 and _is_host(parts.hostname or "", address)
+    except ValueError:
+        return False
+
+
+def _is_host(host: str, address: str = "") -> bool:
+    """Whether a resolver can be asked for it, and nothing unprintable stands in the address around it."""
+    try:
+        return bool(host.encode("idna")) and not re.search(r"[\s\x00-\x1f\x7f]", address or host)
+    except ValueError:  # such as of hook..example
+        return False
 
 
 def _check_addresses(settings: Settings) -> None:
@@ -416,8 +564,10 @@ def _check_addresses(settings: Settings) -> None:
             "redis.url is not an address of a Redis.",
             cure="Use redis://host:6379/0, rediss://host:6379/0 or unix:///path.",
         )
-    if not re.match(r"https?://.", settings.telegram.base_url):
-        raise Misconfigured("telegram.base_url is not an http(s) address.")
+    if not _is_web_address(settings.telegram.base_url):
+        raise Misconfigured(
+            "telegram.base_url is not an http(s) address.", cure="Use https://api.telegram.org or a proxy."
+        )
     for section in (settings.binance, settings.okx, settings.htx):
         for key, address in msgspec.structs.asdict(section).items():
             wanted = "https?" if key.endswith("rest") else "wss?"

@@ -97,12 +97,14 @@ class Connection:
         bans: Bans | None = None,
         proxies: bool = False,
         chance: Callable[[], float] = random.random,
+        tried: Callable[[bool], None] = lambda _connected: None,
     ) -> None:
         """``sink`` takes the events of some messages, oldest first. ``changed`` is told when the stream begins (True) and when
         something may have been missed (False). ``bans`` remembers a refused handshake over a restart. ``proxies`` obeys the
-        proxy settings of the environment.
+        proxy settings of the environment. ``tried`` is told of each attempt to connect whether it succeeded.
         """
         self.session = session
+        self._tried = tried
         self._sink, self._changed, self._now_ms, self._chance = sink, changed, now_ms, chance
         self._pace, self._bans, self._proxies = pace, bans, proxies
         self._host = urllib.parse.urlsplit(session.url).netloc
@@ -186,6 +188,17 @@ class Connection:
 
     async def _open(self) -> "_Link":
         """Raises Unavailable, RateLimited when the handshake was refused with a wish to wait."""
+        try:
+            link = await self._shake_hands()
+        except Unavailable:
+            self._tried(False)
+            raise
+        self._tried(True)
+        self._link = link
+        link.watch()
+        return link
+
+    async def _shake_hands(self) -> "_Link":
         extra: dict[str, Any] = {"ssl": _tls()} if self.session.url.startswith("wss:") else {}
         try:
             link = await connect(
@@ -206,8 +219,6 @@ class Connection:
         except (OSError, InvalidHandshake, EOFError) as error:
             raise Unavailable(f"cannot connect: {str(error) or type(error).__name__}") from error
         assert isinstance(link, _Link)  # noqa: S101 - for the type checker: what _make_link made
-        self._link = link
-        link.watch()
         return link
 
     def _make_link(self, protocol: ClientProtocol, **settings: Any) -> "_Link":

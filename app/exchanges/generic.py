@@ -70,8 +70,7 @@ class Generic:
         self._watched: set[str] = set()
         self._contracts: dict[str, _Contract] = {}
         self._seen: dict[str, OrderedDict[Any, None]] = {}
-        self.torn: set[str] = set()
-        """Symbols whose newest trades began behind all that came before: what lies between may be lost."""
+        self._torn: set[str] = set()
 
     def prepare(self, made: Any) -> None:
         """Teach the ccxt object to keep only the markets that are watched: all of them are tens of megabytes.
@@ -150,6 +149,12 @@ class Generic:
 
         return self._call("fetch_order_book", symbol, read)
 
+    def take_torn(self, symbol: str) -> bool:
+        """Whether an answer with trades began behind all that came before: what lies between may be lost."""
+        torn = symbol in self._torn
+        self._torn.discard(symbol)
+        return torn
+
     def trades(self, symbol: str) -> RestCall:
         """Those that did not come in an earlier answer."""
 
@@ -159,7 +164,7 @@ class Generic:
             keys = _keys(rows)
             new = {key: row for key, row in zip(keys, rows, strict=True) if key not in seen}
             if seen and new and seen.keys().isdisjoint(keys):
-                self.torn.add(symbol)
+                self._torn.add(symbol)
             trades = []
             for key, row in new.items():
                 price = _needed(row["price"], "price")

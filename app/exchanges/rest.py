@@ -16,7 +16,7 @@ import threading
 import time
 import types
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import requests
 
@@ -31,6 +31,7 @@ LARGEST_ANSWER_BYTES = 64 * 2**20
 ATTEMPTS = 3
 _CLOSED = "The REST calls of this exchange are closed."
 _loading = threading.Lock()
+Outcome = Literal["ok", "limited", "failed"]
 
 
 class Rest:
@@ -45,11 +46,14 @@ class Rest:
         timeout_s: float = TIMEOUT_S,
         attempts: int = ATTEMPTS,
         proxies: bool = False,
+        answered: Callable[[Outcome, float], None] = lambda _outcome, _seconds: None,
         chance: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``proxies`` obeys the proxy settings of the environment."""
-        self.throttle = throttle
+        """``proxies`` obeys the proxy settings of the environment. ``answered`` is told how each attempt ended, and after how many
+        seconds.
+        """
+        self.throttle, self._answered = throttle, answered
         self._attempts, self._chance, self._sleep = attempts, chance, sleep
         self._door = _Door(exchange, throttle, now_ms=now_ms, timeout_s=timeout_s, proxies=proxies)
         self._open: set[asyncio.Future[tuple[Any, int]]] = set()
@@ -95,12 +99,13 @@ class Rest:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[tuple[Any, int]] = loop.create_future()
 
-        def finish(result: tuple[Any, int] | Exception) -> None:
+        def finish(result: tuple[Any, int] | Exception, took_s: float) -> None:
+            self._answered(_outcome(result), took_s)
             _finish(turn, answer, result)
 
-        def done(result: tuple[Any, int] | Exception) -> None:
+        def done(result: tuple[Any, int] | Exception, took_s: float) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
-                loop.call_soon_threadsafe(finish, result)
+                loop.call_soon_threadsafe(finish, result, took_s)
 
         self._open.add(answer)
         answer.add_done_callback(self._open.discard)
@@ -118,11 +123,18 @@ def _finish(turn: Turn, answer: "asyncio.Future[tuple[Any, int]]", result: tuple
         answer.set_result(result)
 
 
+def _outcome(result: tuple[Any, int] | Exception) -> Outcome:
+    """That there is no such symbol is an answer."""
+    if isinstance(result, RateLimited):
+        return "limited"
+    return "failed" if isinstance(result, Exception) and not isinstance(result, NotFound) else "ok"
+
+
 class _NetworkFailed(Exception):
     """The network failed: another attempt may do better."""
 
 
-_Done = Callable[[tuple[Any, int] | Exception], None]
+_Done = Callable[[tuple[Any, int] | Exception, float], None]
 
 
 class _Door:
@@ -165,7 +177,9 @@ class _Door:
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while asked := self._calls.get():
             call, done = asked
-            done(self._result(call))
+            began_s = time.monotonic()
+            result = self._result(call)
+            done(result, time.monotonic() - began_s)
         self._session.close()
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits
             loop.call_soon_threadsafe(self._ended.set)

@@ -15,7 +15,7 @@ from app.errors import FlotillaError
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor
 from app.storage import processes
-from app.storage.database import reading, schema_version
+from app.storage.database import file_is_gone, reading, schema_version
 from app.storage.tables import SCHEMA_VERSION
 
 DISK_FLOOR_MB = 100  # below this a database cannot be relied on to finish a write
@@ -70,6 +70,9 @@ def told(error: FlotillaError) -> str:
 def _database(engine: Engine) -> tuple[Check, set[str]]:
     """Whether the database can be worked with, and which processes are stopped on purpose, as far as it can say."""
     stopped: set[str] = set()
+    if file_is_gone(engine):
+        said = "Its file is gone: what is written now is lost. Put it back, or restore a backup."
+        return Check("database", ok=False, state="gone", detail=said), stopped
     try:
         with reading(engine) as db:
             version = schema_version(db)

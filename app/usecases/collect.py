@@ -8,12 +8,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from app.domain.market import symbols
+from app.domain.market.market_clock import skew_ms
 from app.domain.market.quality import QualityWindow
 from app.domain.market.timeframes import MINUTE_MS, open_of
 from app.domain.market.values import BookTop, Candle, Depth, Event, Mark, Trade
@@ -40,6 +40,7 @@ POLL_EVERY_S: dict[Channel, float] = {
 """How often one symbol is asked for what has no stream."""
 BOOKS_EVERY_S = 0.2
 FUNDING_EVERY_S = 900.0
+FUNDING_LEAST_S = 15.0  # on a market that runs fast: paper trades wait for a rate for an hour of its time
 FUNDING_ROWS = 100  # hours, too: nobody pays more often
 HISTORY_EVERY_S = 300.0
 HISTORY_SOON_S = 15.0
@@ -72,6 +73,14 @@ class Learns(Protocol):
 
     def learn(self, instruments: Sequence[Instrument]) -> None:
         """Remember what the instruments say."""
+
+
+@runtime_checkable
+class Tears(Protocol):
+    """An exchange whose trades are asked for, and which sees by itself where some may be lost between two answers."""
+
+    def take_torn(self, symbol: str) -> bool:
+        """Whether that happened since this was last asked."""
 
 
 def channels_of(symbol: str, watched: Watch) -> tuple[Channel, ...]:
@@ -121,12 +130,15 @@ class Collector:
         self._since_ms = now_ms()
         self._history_stands = False
         self._trouble: dict[str, str] = {}
-        self._skew_ms: int | None = None
+        self.candles_asked = 0
+        self._repaired: list[tuple[str, str]] = []
 
     async def run(self, choose: Choose, spots: Sequence[str], books: int) -> None:
         """Collect. What is watched is chosen when it is known what the exchange trades."""
         try:
-            async with self._group() as spawn:
+            # Tasks that end together: one that ends by a mistake of ours ends all, and the collector starts anew.
+            async with asyncio.TaskGroup() as group:
+                self._spawn = spawn = group.create_task
                 await self._learn()
                 perpetuals = [name for name, one in self._instruments.items() if one.settle == "USDT"]
                 self._watch_anew(await choose(perpetuals), spots, books)
@@ -137,7 +149,9 @@ class Collector:
                 spawn(self._watch_the_clock())
                 spawn(self._every(1.0, "pairs", self._find_pairs))
                 spawn(self._fill_history(history))
-                spawn(self._every(FUNDING_EVERY_S, "funding", self._ask_for_funding))
+                spawn(
+                    self._every(max(FUNDING_LEAST_S, FUNDING_EVERY_S / self._speed), "funding", self._ask_for_funding)
+                )
                 for channel, every_s in POLL_EVERY_S.items():
                     if channel in self.exchange.polled and channel != "open_interest":
                         spawn(self._poll(channel, every_s))
@@ -148,17 +162,6 @@ class Collector:
         finally:
             for symbol in self._watch.symbols:
                 self._pipeline.forget(self.exchange.name, symbol)
-
-    @asynccontextmanager
-    async def _group(self) -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
-        """Tasks that end together. One that ends by a mistake of ours ends all, and the collector starts anew."""
-        async with asyncio.TaskGroup() as group:
-
-            def spawn(work: Coroutine[Any, Any, None]) -> None:
-                group.create_task(work)
-
-            self._spawn = group.create_task
-            yield spawn
 
     async def _learn(self) -> None:
         """Ask what the exchange trades, for as long as it takes."""
@@ -243,6 +246,7 @@ class Collector:
         """Ask for history and hand it on. Raises Unavailable, so that what could not be had is not taken for missing."""
         answer = await self._rest.call(call)
         self._pipeline.take(answer, self._now_ms(), asked=True)
+        self.candles_asked += len(answer)
         return answer
 
     async def _find_pairs(self) -> None:
@@ -289,13 +293,11 @@ class Collector:
         """Ask for one symbol after the other, evenly, so that the budget is spent evenly too."""
         while True:
             names = [symbol for symbol in self._watch.symbols if channel in channels_of(symbol, self._watch)]
-            pause_s = every_s / max(1, len(names)) / self._speed
             for symbol in names:
+                pause_s = every_s / len(names) / self._speed * self._pipeline.posture.slower
                 answer = await self._attempt(f"poll {channel}", partial(self._question, channel, symbol))
                 if answer:
-                    torn: set[str] = getattr(self.exchange, "torn", set())  # of those that see it by themselves
-                    if channel == "trades" and symbol in torn:
-                        torn.discard(symbol)
+                    if channel == "trades" and isinstance(self.exchange, Tears) and self.exchange.take_torn(symbol):
                         self._pipeline.reconnected(self.exchange.name, (), (symbol,))
                     self._pipeline.take(answer, self._now_ms(), asked=channel == "depth")
                     self._quality.message(self._now_ms(), None, len(answer))
@@ -319,12 +321,15 @@ class Collector:
         """At the start, after every reconnection, when a candle did not come, and now and then."""
         while True:
             self._look_at_history.clear()
+            gaps = history.gaps
             try:
-                came = await history.fill(self._pair_ids)
+                came = await history.fill(self._pair_ids, lambda: self._trouble.pop("history", None))
                 self._tell_trouble("history", history.trouble)
-                self._history_stands = True
                 if came:
                     _log.info("%s: %d candles were missing and came", self.exchange.name, came)
+                if history.gaps > gaps and self._history_stands and came:  # what the exchange lacks too is no repair
+                    self._repaired.append((f"{history.gaps - gaps} gaps in its candles", f"{came} candles came"))
+                self._history_stands = True
             except FlotillaError as error:
                 self._trouble["history"] = f"history: {error}"
                 await asyncio.sleep(error.retry_after_s if isinstance(error, RateLimited) else AGAIN_S)
@@ -388,23 +393,26 @@ class Collector:
 
     async def _compare_clocks(self) -> None:
         asked_ms = self._now_ms()
-        [theirs_ms] = await self._rest.call(self.exchange.server_time())
-        self._skew_ms = theirs_ms - (asked_ms + self._now_ms()) // 2
-        if abs(self._skew_ms) > MOST_SKEW_MS * self._speed:
-            self._trouble["skew"] = f"its clock is {self._skew_ms / 1000:+.1f} s off ours"
+        [theirs_ms] = await self._rest.call(self.exchange.server_time(), urgent=True)
+        off_ms = skew_ms(asked_ms, theirs_ms, self._now_ms())
+        if abs(off_ms) > MOST_SKEW_MS * self._speed:
+            self._trouble["skew"] = f"its clock is {off_ms / 1000:+.1f} s off ours"
         else:
             self._trouble.pop("skew", None)
 
     async def _every(self, every_s: float, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it again and again. What fails is told, and tried again soon."""
+        """Do it again and again. What fails is told, and tried again: soon, and later and later while it goes on failing."""
+        again_s = AGAIN_S
         while True:
             pause_s = every_s
             try:
                 await work()
                 self._trouble.pop(what, None)
+                again_s = AGAIN_S
             except FlotillaError as error:
                 self._trouble[what] = f"{what}: {error}"
-                pause_s = error.retry_after_s if isinstance(error, RateLimited) else max(AGAIN_S, min(every_s, 60.0))
+                pause_s = error.retry_after_s if isinstance(error, RateLimited) else again_s
+                again_s = max(AGAIN_S, min(2 * again_s, every_s, 60.0))
             await asyncio.sleep(pause_s)
 
     async def _attempt(
@@ -468,6 +476,18 @@ class Collector:
         if silent:
             return "starting", "waiting for the first message"
         return "running", "" if self._history_stands else "its history is being filled"
+
+    def streams_away(self) -> str:
+        """Which of its streams are away and why; empty while all are open."""
+        states = [connection.state() for connection, _ in self._connections]
+        notes = dict.fromkeys(state.note or state.state for state in states if state.state != "open")
+        away = sum(state.state != "open" for state in states)
+        return f"{away} of {len(states)} connections are not open: {'; '.join(notes)}" if away else ""
+
+    def take_repaired(self) -> list[tuple[str, str]]:
+        """The holes that were repaired since this was last asked: what was missing, and what came."""
+        repaired, self._repaired = self._repaired, []
+        return repaired
 
     def report(self) -> CollectorReport:
         """How it is, for the feed's report."""

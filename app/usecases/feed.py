@@ -15,13 +15,14 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from app.cache.market import CandleNews, CollectorNews, MarketCache
+from app.domain.market.market_time import ms_of
 from app.domain.market.quality import Quality
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle
 from app.domain.market.watching import LARGEST
 from app.errors import FlotillaError
 from app.exchanges.exchange import CHANNELS
-from app.host import feed_report
+from app.host import feed_report, posture_file, recoveries
 from app.host.feed_report import (
     BookReport,
     BudgetReport,
@@ -38,6 +39,7 @@ from app.usecases.collect import Collector
 from app.usecases.harvest import Harvest
 from app.usecases.ingest import Fresh, Pipeline
 from app.usecases.market_shelf import Shelf
+from app.usecases.mend_feed import FeedMender
 from app.usecases.write_market import Written, write_what_can_be
 
 TELL_EVERY_S = 0.1
@@ -136,6 +138,7 @@ class Feed:
         self._failing_told: set[str] = set()
         self._notes_due_s = 0.0
         self._minute = 0
+        self._mender = FeedMender(partial(recoveries.tell, handles.run_dir))
 
     async def run(self) -> None:
         """Collect, write, tell and report. What waits is written before the end."""
@@ -173,6 +176,7 @@ class Feed:
         ensured = False
         while True:
             active = None
+            self._adapt()
             try:
                 if not ensured:
                     await self._apart(self._ensure_rows)
@@ -189,6 +193,15 @@ class Feed:
                 await self._steer(name, wanted=wishes[name] == "running")
             await self._report_rows()
             await asyncio.sleep(LOOK_EVERY_S)
+
+    def _adapt(self) -> None:
+        """Take on as much as the machine allows, and tell what was mended."""
+        now = self._handles.now()
+        before, self.pipeline.posture = self.pipeline.posture, posture_file.read(self._handles.run_dir, now)
+        if self.pipeline.posture != before:
+            _log.warning("the posture changed: %s", self.pipeline.posture)
+        collecting = [running.collector for running in self._running.values()]
+        self._mender.look(collecting, now, asyncio.get_running_loop().time())
 
     async def _without_symbols(self) -> list[str] | None:
         """The table of symbols is empty: all were removed, or the database was away when the first start wanted to fill it."""
@@ -278,7 +291,7 @@ class Feed:
                 _log.warning("nothing comes from %s: %s", name, note)
             elif now_s - self._failing_since_s[name] >= FAILING_TOLD_S and name not in self._failing_told:
                 day = self._handles.now().date().isoformat()
-                if self._handles.alarm(f"feed-failing-{name}-{day}", f"Nothing comes from {name}: {note}"):
+                if self._handles.alarm(f"feed-failing-{name}-{day}", f"Nothing comes from {name}{_why(note)}"):
                     self._failing_told.add(name)
         self._failing_told &= self._failing_since_s.keys()
 
@@ -433,7 +446,7 @@ class Feed:
         running = [each.collector for each in self._running.values()]
         budgets: list[BudgetReport] = [budget for collector in running for budget in collector.budgets()]
         return FeedReport(
-            at_ms=round(self._handles.now().timestamp() * 1000),
+            at_ms=ms_of(self._handles.now()),
             market_ms=market_ms,
             simulated=self._scope.simulated,
             collectors=(*(collector.report() for collector in running), *self._stopped_reports(market_ms)),
@@ -450,6 +463,8 @@ class Feed:
                 away_since_ms=self._store.away_since_ms,
                 error=self._store.error,
                 told=dict(self._store.told),
+                held_back=self.pipeline.held_back,
+                why_held_back=self.pipeline.posture.why_scarce,
             ),
         )
 
@@ -479,10 +494,13 @@ class Feed:
             metrics.gauge("flotilla_feed_collector_up", collector.state in ("running", "degraded"), exchange=name)
             for channel, count in collector.messages.items():
                 self._count_up("flotilla_feed_messages_total", count, exchange=name, channel=channel)
-            for what, count in collector.counters.items():
+            for what in collector.counters.keys() - set(feed_report.WENT_WELL):
+                count = collector.counters[what]
                 self._count_up("flotilla_feed_faults_total", count, exchange=name, what=what)
             if collector.quality.score is not None:
                 metrics.gauge("flotilla_feed_quality_score", collector.quality.score, exchange=name)
+            if (latency_ms := collector.quality.latency_ms_p50) is not None:
+                metrics.gauge("flotilla_feed_latency_seconds", latency_ms / 1000, exchange=name)
         for budget in report.budgets:
             metrics.gauge(
                 "flotilla_feed_budget_used_ratio",
@@ -519,3 +537,9 @@ def _candle(news: CandleNews) -> Candle:
 
 
 _CANDLE_FIELDS = tuple(name for name in Candle.__struct_fields__ if name not in {"time_ms", "received_ms"})
+
+
+def _why(note: str) -> str:
+    """What a collector notes of its trouble, behind a sentence that says already that nothing comes."""
+    rest = note.removeprefix("nothing comes").removeprefix("; ")
+    return f": {rest}" if rest else "."

@@ -33,8 +33,9 @@ class History:
     _void: dict[tuple[int, str, int], int] = field(default_factory=dict)
     """What the exchange did not have, by where it ends: the beginning of what is kept moves on with the time."""
 
-    async def fill(self, pair_ids: dict[str, int]) -> int:
-        """Look at every symbol and timeframe once, and ask for what is missing; how many candles came.
+    async def fill(self, pair_ids: dict[str, int], well: Callable[[], object] = lambda: None) -> int:
+        """Look at every symbol and timeframe once, and ask for what is missing; how many candles came. A whole round may take
+        minutes: each time something worked, ``well`` is told.
 
         Raises Unavailable: then nothing can be had of this exchange, or of the database, for now. An answer that makes no sense
         costs its symbol this round, and no other.
@@ -44,6 +45,7 @@ class History:
         for timeframe, count in HISTORY.items():
             for symbol, pair_id in list(pair_ids.items()):
                 await self._fill_one(symbol, pair_id, timeframe, count)
+                well()
         return self.filled - before
 
     async def _fill_one(self, symbol: str, pair_id: int, timeframe: str, count: int) -> None:

@@ -29,13 +29,14 @@ class Flushed:
 def flush_samples(engine: Engine, run_dir: Path, *, now: datetime) -> Flushed:
     """Store what the monitor has sampled so far. Raises Unavailable while the database is away; nothing is lost then."""
     rows = damaged = 0
-    with samples.alone(run_dir) as alone:
+    spool = samples.spool_in(run_dir)
+    with spool.alone() as alone:
         if not alone:
             return Flushed()
         with reading(engine) as db:
             kept = checkpoints.load(db, OWNER, NAME)
         stored: list[str] = kept["stored"] if kept else []
-        for segment in samples.segments(run_dir):
+        for segment in spool.segments():
             if segment.name not in stored:  # else: somebody was killed between storing it and removing it
                 found, spoilt = samples.read(segment)
                 stored = [*stored, segment.name][-NAMES_KEPT:]

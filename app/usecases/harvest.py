@@ -95,6 +95,13 @@ class Harvest:
                 lost += 1
         return lost
 
+    def leave_least(self) -> int:
+        """Let go of what nothing waits for, for the disk is scarce; how many rows. Tickers stay: they say when funding is due."""
+        before = len(self)
+        self.depths.clear()
+        self.refused.clear()
+        return before - len(self)
+
     def halves(self) -> "tuple[Harvest, Harvest] | None":
         """In two parts, oldest first; None for a single row, which has no halves."""
         size = len(self) + len(self.notes)

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from math import isclose
@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine
 
 from app.domain.market import symbols
 from app.domain.market.cleaning import Context, clean
-from app.domain.market.timeframes import MINUTE_MS, length_ms
+from app.domain.market.market_time import moment_of, ms_of
+from app.domain.market.timeframes import HOUR_MS, MINUTE_MS, length_ms
 from app.domain.market.values import Candle, Funding
 from app.domain.market.venue import is_simulated, venue_of
 from app.errors import InvalidInput
@@ -33,7 +34,6 @@ from app.storage.klines import Kline
 from app.usecases.harvest import kline
 from app.usecases.higher_candles import make_higher
 
-HOUR_MS = 60 * MINUTE_MS
 EIGHT_HOURS_MS = 8 * HOUR_MS
 _FIRST = 3
 _PAGE = 512
@@ -156,7 +156,7 @@ def import_files(
 def _present_ms(engine: Engine, now: datetime) -> int:
     """Nothing is known after this moment: ours, or the demo market's where that is ahead."""
     with reading(engine) as db:
-        return max(round(now.timestamp() * 1000), (old_rows.newest_minute(db) or 0) + MINUTE_MS)
+        return max(ms_of(now), (old_rows.newest_minute(db) or 0) + MINUTE_MS)
 
 
 def _import_file(
@@ -287,7 +287,7 @@ def _difference(first: Kline, second: Kline) -> str:
     for name in ("open", "high", "low", "close", "volume"):
         one, other = getattr(first, name), getattr(second, name)
         if not isclose(one, other, rel_tol=SAME):
-            at = datetime.fromtimestamp(second.open_time / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+            at = moment_of(second.open_time).strftime("%Y-%m-%d %H:%M UTC")
             return f"{second.timeframe} of {at} has {name} {one:.12g}, then {other:.12g}: the first one is kept."
     return ""
 

@@ -9,7 +9,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -20,11 +19,13 @@ from app.domain.market.book import BookKeeper, BookSummary
 from app.domain.market.cleaning import Context, Finding, clean
 from app.domain.market.consistency import disagreements
 from app.domain.market.depth_sync import rule_of
+from app.domain.market.market_time import moment_of
 from app.domain.market.timeframes import open_of
 from app.domain.market.values import BookTop, Candle, Depth, Event, Funding, Mark, OpenInterest, Ticker, Trade
 from app.domain.orderflow.flow import Flow as FlowValue
 from app.domain.orderflow.flow import FlowKeeper
 from app.domain.orderflow.open_interest import OpenInterestState, advance
+from app.domain.posture import Posture
 from app.storage.depths import DepthRow
 from app.storage.flow import Flow
 from app.storage.funding import FundingRow
@@ -107,6 +108,8 @@ class Pipeline:
         """By check and verdict."""
         self.examples: dict[tuple[str, str], tuple[int, str]] = {}
         self.lost = 0
+        self.posture = Posture()
+        self.held_back = 0
         self.now_ms = 0
         self._asked = False
         self._marks: tuple[str, ...] = ()
@@ -234,7 +237,7 @@ class Pipeline:
     def _inspect(self, exchange: str, symbol: str | None, channel: str, reason: str, detail: Callable[[], str]) -> None:
         """Keep a refused message for a person to look at; of many of a kind only some, for all are counted anyway."""
         if self._inspected.allows(exchange, reason, round(self.now_ms / self._speed)):
-            at, said = _moment(self.now_ms), detail()[:DETAIL_LENGTH]
+            at, said = moment_of(self.now_ms), detail()[:DETAIL_LENGTH]
             self._waiting.refuse(RefusedMessage(at, exchange, channel, reason, symbol, said))
 
     def _note_check(self, finding: Finding, verdict: str, event: Event | BookSummary) -> None:
@@ -371,6 +374,8 @@ class Pipeline:
         self._tickers.clear()
         self._books.clear()
         self._waiting = Harvest()
+        if self.posture.scarce:
+            self.held_back += waiting.leave_least()
         return waiting
 
     def _gather_flows(self, market: Market) -> None:
@@ -455,10 +460,6 @@ class Pipeline:
                 market.flow.reconnected()
 
 
-def _moment(now_ms: int) -> datetime:
-    return datetime.fromtimestamp(now_ms / 1000, UTC)
-
-
 def _flow_row(pair_id: int, flow: FlowValue) -> Flow:
     return Flow(pair_id, "1m", *(getattr(flow, name) for name in _FLOW_FIELDS))
 
@@ -495,7 +496,7 @@ def _ticker_row(market: Market, pair_id: int, minute: int) -> TickerRow:
 
 
 def _cached_ticker(market: Market) -> CachedTicker:
-    told_ms = max(market.price_ms, market.top_ms)
+    told_ms = max(market.price_ms, market.top_ms) or (market.mark.time_ms if market.mark else 0)
     return told_ticker(_ticker_row(market, 0, 0), market.exchange, market.symbol, told_ms)
 
 

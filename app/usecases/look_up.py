@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from app.cache import keys
 from app.cache.cache import Cache
 from app.cache.keys import Key
+from app.cache.market import LiveVerdict
 from app.storage import config, judgments, statistics, symbols
 from app.storage.config import ConfigEntry
 from app.storage.database import reading
@@ -49,6 +50,10 @@ class LookUp:
             strategy_type=strategy_type,
             timeframe=timeframe,
         )
+
+    def live_verdict(self, symbol: str, strategy_type: str) -> LiveVerdict | None:
+        """What a strategy would say now; None where nobody has looked for ten minutes. It is nowhere but in the caches."""
+        return self._find(LiveVerdict, lambda _: None, keys.LIVE_VERDICT, symbol=symbol, strategy_type=strategy_type)
 
     def statistics(self, symbol: str, strategy_type: str) -> Statistics | None:
         """How well a strategy has done on a symbol."""

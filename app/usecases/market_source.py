@@ -5,12 +5,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from app.domain.market.market_time import MarketTime
 from app.errors import FlotillaError, InvalidInput, NotFound, Unavailable
 from app.host import market_clock_file
 from app.host.feed_report import Seen
 from app.storage import pairs
 from app.storage.database import reading
-from app.usecases.read_market import MarketTime
 
 DEMO = ("demo-binance", "demo-okx", "demo-htx")
 

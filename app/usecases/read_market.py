@@ -4,13 +4,14 @@ Ages are by the market's time. A demo's may run many times as fast as ours, and 
 there; so what counts as fresh grows with its speed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from sqlalchemy import Connection, Engine
 
-from app.cache.market import MOST_CANDLES, CachedBook, CachedCandle, CachedTicker, MarketCache
+from app.cache.market import MOST_CANDLES, CachedBook, CachedCandle, CachedTicker, MarketCache, News
+from app.domain.market.market_time import MarketTime
 from app.domain.market.readings import STATUSES, WARMING, Reading, Status
 from app.domain.market.timeframes import MINUTE_MS, last_closed, length_ms, open_of
 from app.domain.market.watching import HISTORY
@@ -30,40 +31,14 @@ from app.storage.tickers import TickerRow
 from app.usecases.told_ticker import told_ticker
 
 TICKER_FRESH_MS = 90_000  # a row says the minute it belongs to, not the second
+REFERENCE_FRESH_MS = 60_000
 BOOK_FRESH_MS = 5_000
 OPEN_INTEREST_FRESH_MS = 180_000
 CLOSE_GRACE_MS = 15_000  # until a candle that is over has come from the exchange and is written
 MOST_ROWS = 1_000
-INTEREST_WINDOW_MIN = 15  # domain.md A5
+INTEREST_WINDOW_MIN = 15  # A5
 _FLOW_FRESH_MS = STALE_MS + MINUTE_MS
 _INTEREST_ROWS = 60  # an hour: enough to tell a hole at the window's beginning from a series that has just begun
-
-
-@dataclass(frozen=True, slots=True)
-class MarketTime:
-    """What time it is on the market, None while nobody knows; and how fast it runs."""
-
-    now_ms: int | None
-    speed: float = 1.0
-
-    def age_ms(self, time_ms: int | None) -> int | None:
-        """How long ago this was; None where that cannot be known."""
-        return None if time_ms is None or self.now_ms is None else max(0, self.now_ms - time_ms)
-
-    def status(self, time_ms: int | None, fresh_ms: int) -> Status:
-        """Whether something of this time still counts. What never came is still awaited."""
-        if time_ms is None:
-            return "warming"
-        age_ms = self.age_ms(time_ms)
-        return "ok" if age_ms is not None and age_ms <= fresh_ms * max(1.0, self.speed) else "stale"
-
-    def seen_from(self, time_ms: int, fresh_ms: int) -> int | None:
-        """The moment to judge a series from that ends at ``time_ms``: now, or earlier where a fast market has run ahead of what
-        is still fresh. None where nobody knows what time it is.
-        """
-        if self.now_ms is None or self.status(time_ms, fresh_ms) == "stale":
-            return self.now_ms
-        return min(self.now_ms, time_ms + fresh_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +118,20 @@ class MarketReader:
                 for pair, one in zip(listed, found, strict=True)
             ]
         return list(zip(listed, found, strict=True))
+
+    def reference(
+        self, exchanges: Sequence[str], time: MarketTime, symbol: str | None = None
+    ) -> dict[str, CachedTicker]:
+        """What each symbol costs, or one: on the first of these exchanges that has a price of the last minute. Where none has,
+        the first that has any price says it, with its age.
+        """
+        found: dict[str, CachedTicker] = {}
+        priced = [one for _, one in self.tickers(exchanges, symbol) if one is not None and one.price is not None]
+        for one in sorted(priced, key=lambda one: exchanges.index(one.exchange)):
+            before = found.get(one.symbol)
+            if before is None or (of_last_minute(one, time) and not of_last_minute(before, time)):
+                found[one.symbol] = one
+        return found
 
     def candles(
         self,
@@ -244,6 +233,10 @@ class MarketReader:
         inside = [row for row in known if row.open_time >= first_ms]
         return CvdSeen(_timed(found, time), time.age_ms(newest_ms), list(_minutes(inside, first_ms if older else None)))
 
+    def tell(self, news: Iterable[News]) -> None:
+        """Publish what a request changed. While Redis is away, nobody hears of it."""
+        self._cache.tell(news)
+
     def close(self) -> None:
         """Let go of Redis."""
         self._cache.close()
@@ -251,6 +244,11 @@ class MarketReader:
 
 def _or(time_ms: int | None, other_ms: int) -> int:
     return other_ms if time_ms is None else time_ms
+
+
+def of_last_minute(ticker: CachedTicker, time: MarketTime) -> bool:
+    """Whether its price counts still."""
+    return time.status(ticker.timestamp, REFERENCE_FRESH_MS) == "ok"
 
 
 def _timed(found: Reading, time: MarketTime) -> Reading:

@@ -1,7 +1,8 @@
 """Carrying out what was wished of the fleet, and writing down what it really does.
 
 A wish is carried out once, when it is new: a person who stops a process with ``supervisorctl`` is not contradicted a second
-later. Only a new supervisord, which starts everything, is told again what should be stopped.
+later, and one who starts what was wished stopped has the last word. Only a new supervisord, which starts everything, is told
+again what should be stopped.
 """
 
 import logging
@@ -15,6 +16,8 @@ from app.host.supervisor import ALIVE, ProcessInfo, Supervisor
 from app.storage import checkpoints, processes
 from app.storage.database import reading, transaction
 from app.storage.processes import ProcessRow
+from app.usecases.asking import Asking
+from app.usecases.steer_fleet import STOPPED, steer_fleet
 
 OWNER, FLEET = "main-app", "fleet"
 REPORT_EVERY = timedelta(seconds=10)
@@ -40,14 +43,28 @@ def reconcile(engine: Engine, supervisor: Supervisor, *, fleet: str, now: dateti
                 supervisor.stop(row.name)
         with transaction(engine) as db:
             checkpoints.save(db, OWNER, FLEET, {"fleet": fleet}, now)
+    elif started := [name for name, row in rows.items() if name in infos and _was_started(row, infos[name])]:
+        steer_fleet(engine, started, "start", Asking("supervisorctl", None, now))
+        rows = _rows(engine, infos, now)
     notes = {
         row.name: _carry_out(engine, supervisor, row, infos[row.name], now)
         for row in rows.values()
-        if row.revision > row.applied_revision and row.name in infos
+        if row.revision > row.applied_revision and row.name in infos and _may_begin(row, infos[row.name])
     }
     if notes:
         infos = {info.name: info for info in supervisor.processes()}
     return Reconciled(tuple(notes), _report(engine, rows, infos, notes, now))
+
+
+def _was_started(row: ProcessRow, info: ProcessInfo) -> bool:
+    """Whether a person has started with ``supervisorctl`` what was wished stopped: that is the newer wish."""
+    fulfilled = row.desired == "stopped" and row.applied_revision == row.revision and row.actual in STOPPED
+    return fulfilled and info.state == "RUNNING"
+
+
+def _may_begin(row: ProcessRow, info: ProcessInfo) -> bool:
+    """What is still stopping cannot be started: supervisord says that it runs, and then it does not. The next pass does it."""
+    return row.action == "stop" or info.state != "STOPPING"
 
 
 def _rows(engine: Engine, infos: dict[str, ProcessInfo], now: datetime) -> dict[str, ProcessRow]:

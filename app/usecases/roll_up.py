@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from app.domain.market.timeframes import MINUTE_MS, open_of
+from app.domain.market.market_time import ms_of
+from app.domain.market.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, open_of
 from app.domain.tasks import Slice, Task
 from app.errors import InvalidInput
 from app.storage import checkpoints, depths, flow, klines, old_rows, open_interest, tasks, tickers
@@ -27,13 +28,11 @@ from app.storage.tickers import TickerRow
 from app.usecases.higher_candles import summed
 
 SUMMARY = "Roll the market's minutes up into hours, and the hours of flow into days."
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
 GRACE_MS = 2 * MINUTE_MS
 """A minute is still repaired, and the last trades come, a little after it is over."""
 OWNER, NAME = "market", "roll_up"
-PURGE = "purge"
-"""The kind of task that deletes what is past its time."""
+MOVES_OUT = ("archive", "purge")
+"""The kinds of tasks that take away what is past its time."""
 _TABLES = ("klines", "trade_flow", "tickers", "depth_summaries", "open_interest")
 _MEANS = ("spread_percent", "bid_quote_10", "ask_quote_10", "bid_quote_50", "ask_quote_50")
 _MORE_MEANS = ("bid_quote_1pct", "ask_quote_1pct", "imbalance")
@@ -97,9 +96,10 @@ def step(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> Sl
 def _purge_what_ages_faster(db: Connection, task: Task, now: datetime) -> None:
     """Nightly is not often enough where a market's day is over within minutes: only a sped-up one is ahead of our clock."""
     newest = old_rows.newest_minute(db)
-    ahead = newest is not None and newest > now.timestamp() * 1000 + HOUR_MS
-    if ahead and not tasks.is_waiting(db, PURGE, task.queue):
-        tasks.ask(db, kind=PURGE, queue=task.queue, payload={}, trace_id=task.trace_id, now=now)
+    ahead = newest is not None and newest > ms_of(now) + HOUR_MS
+    for kind in MOVES_OUT:
+        if ahead and not tasks.is_waiting(db, kind, task.queue):
+            tasks.ask(db, kind=kind, queue=task.queue, payload={}, trace_id=task.trace_id, now=now)
 
 
 def _due(db: Connection) -> tuple[list[tuple[int, list[int]]], int, int]:

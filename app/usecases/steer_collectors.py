@@ -1,7 +1,6 @@
 """Wishing that collectors start or stop. The wish and its trace are rows; market-feed carries it out and reports."""
 
 from collections.abc import Collection
-from datetime import datetime
 
 from sqlalchemy import Engine
 
@@ -9,17 +8,11 @@ from app.errors import Conflict, NotFound
 from app.storage import collectors
 from app.storage.collectors import Collector, Desired
 from app.storage.database import transaction
+from app.usecases.asking import Asking
 
 
 def steer_collector(
-    engine: Engine,
-    name: str,
-    desired: Desired,
-    *,
-    exchanges: Collection[str],
-    actor: str,
-    trace_id: str | None,
-    now: datetime,
+    engine: Engine, name: str, desired: Desired, asking: Asking, *, exchanges: Collection[str]
 ) -> tuple[Collector, bool]:
     """Write the wish, unless it stands there already; the row, and whether it was changed. Raises NotFound, and Conflict where one
     shall start whose exchange is not among those of the present source: nobody would carry it out.
@@ -37,4 +30,5 @@ def steer_collector(
             )
         if row.desired == desired:
             return row, False
-        return collectors.wish(db, name, desired, actor=actor, now=now, trace_id=trace_id), True
+        wished = collectors.wish(db, name, desired, actor=asking.actor, now=asking.now, trace_id=asking.trace_id)
+        return wished, True

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Engine
 
-from app.storage import audit, processes
+from app.storage import processes
 from app.storage.database import reading, transaction
 from app.storage.processes import Action, ProcessRow
+from app.usecases.asking import Asking
 
 # supervisord's words. In BACKOFF it is about to try again by itself, so that is not stopped.
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL"})
@@ -23,25 +23,20 @@ class Steered:
     before: Mapping[str, ProcessRow]
 
 
-def steer_fleet(
-    engine: Engine, names: Sequence[str], action: Action, *, actor: str, trace_id: str | None, now: datetime
-) -> Steered:
+def steer_fleet(engine: Engine, names: Sequence[str], action: Action, asking: Asking) -> Steered:
     """Write the wish for each of these processes, unless it is fulfilled or written already."""
     with transaction(engine) as db:  # the wish and its trace are kept together or not at all
-        processes.ensure(db, names, now)
+        processes.ensure(db, names, asking.now)
         before = {row.name: row for row in processes.rows(db)}
         asked = tuple(name for name in names if not _wished(before[name], action))
         for name in asked:
-            revision = processes.want(db, name, action, actor=actor, now=now)
-            audit.record(
+            revision = processes.want(db, name, action, actor=asking.actor, now=asking.now)
+            asking.record(
                 db,
-                now=now,
-                actor=actor,
-                action=f"{action}_process",
-                subject=name,
+                f"{action}_process",
+                name,
                 before={"desired": before[name].desired, "actual": before[name].actual},
                 after={"desired": "stopped" if action == "stop" else "running", "revision": revision},
-                trace_id=trace_id,
             )
     return Steered(action, asked, before)
 

@@ -76,7 +76,11 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path):
         ("FLOTILLA__API__PORT", "70000", "FLOTILLA__API__PORT"),
         ("FLOTILLA__API__PORT", "", "FLOTILLA__API__PORT"),
         ("FLOTILLA__API__HOST", "0.0.0.0", "loopback"),
-        ("FLOTILLA__LOG__LEVEL", "LOUD", "FLOTILLA__LOG__LEVEL"),
+        (
+            "FLOTILLA__LOG__LEVEL",
+            "LOUD",
+            "It may be DEBUG, ERROR, INFO, WARNING. Set it in flotilla.toml, or as FLOTILLA__LOG__LEVEL",
+        ),
         ("FLOTILLA__DATABASE__URL", "oracle://x", "database.url"),
         ("FLOTILLA__DATABASE__URL", "flotilla.db", "database.url"),
         ("FLOTILLA__DATABASE__URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
@@ -95,6 +99,16 @@ def test_a_secret_may_stand_in_a_file_of_its_own(tmp_path: Path):
         ("FLOTILLA__BINANCE__SPOT_REST", "api.binance.com", "binance.spot_rest"),
         ("FLOTILLA__TELEGRAM__TOKEN", "123:abc", "chat_id"),
         ("FLOTILLA__STATE__DIR", "", "FLOTILLA__STATE__DIR"),
+        ("FLOTILLA__ALERTS__QUIET_FROM", "25:00", "FLOTILLA__ALERTS__QUIET_FROM"),
+        ("FLOTILLA__ALERTS__QUIET_FROM", "22:00", "quiet_to"),
+        ("FLOTILLA__WEBHOOK__URL", "hooks.example", "webhook.url"),
+        ("FLOTILLA__WEBHOOK__URL", "https://hook..example/x", "webhook.url"),
+        ("FLOTILLA__WEBHOOK__URL", "https://hook.example/\udcfc", "FLOTILLA__WEBHOOK__URL"),
+        ("FLOTILLA__TELEGRAM__BASE_URL", "https://api..example", "telegram.base_url"),
+        ("FLOTILLA__EMAIL__HOST", "mail..example.com", "email"),
+        ("FLOTILLA__WEBHOOK__LEAST", "loud", "FLOTILLA__WEBHOOK__LEAST"),
+        ("FLOTILLA__EMAIL__HOST", "mail.example", "email needs"),
+        ("FLOTILLA__EMAIL__SECURITY", "ssl3", "FLOTILLA__EMAIL__SECURITY"),
     ],
 )
 def test_what_cannot_be_used_is_refused_and_named(tmp_path: Path, variable: str, value: str, said: str):
@@ -123,6 +137,26 @@ def test_a_config_file_that_was_named_must_exist(tmp_path: Path):
         load({"FLOTILLA_CONFIG": str(tmp_path / "other.toml")}, tmp_path)
 
 
+def test_an_address_of_an_email_is_a_plain_one(tmp_path: Path):
+    email = {"FLOTILLA__EMAIL__HOST": "mail.example", "FLOTILLA__EMAIL__SENDER": "flotilla@example"}
+
+    assert load(email | {"FLOTILLA__EMAIL__TO": "a@example,b@example"}, tmp_path).email.to == ("a@example", "b@example")
+    with pytest.raises(Misconfigured, match="no address"):
+        load(email | {"FLOTILLA__EMAIL__TO": "A <a@example>"}, tmp_path)
+    for odd in ("a;b@example", 'a"@example', "a:b@example", "a@exa\x00mple", "a@[example"):
+        with pytest.raises(Misconfigured, match="no address"):
+            load(email | {"FLOTILLA__EMAIL__TO": odd}, tmp_path)
+
+
+def test_a_server_of_emails_that_no_resolver_can_be_asked_for_is_refused(tmp_path: Path):
+    email = {"FLOTILLA__EMAIL__SENDER": "flotilla@example", "FLOTILLA__EMAIL__TO": "a@example"}
+
+    assert load(email | {"FLOTILLA__EMAIL__HOST": "bücher.example"}, tmp_path).email.host == "bücher.example"
+    for host in ("mail..example.com", "mail example", "m" * 70 + ".example"):
+        with pytest.raises(Misconfigured, match=r"email\.host"):
+            load(email | {"FLOTILLA__EMAIL__HOST": host}, tmp_path)
+
+
 def test_no_secret_is_ever_shown(tmp_path: Path):
     settings = load(
         {
@@ -130,6 +164,9 @@ def test_no_secret_is_ever_shown(tmp_path: Path):
             "FLOTILLA__REDIS__URL": "redis://:s3cret@cache:6379/0",
             "FLOTILLA__TELEGRAM__TOKEN": "12345:s3cret",
             "FLOTILLA__TELEGRAM__CHAT_ID": "1",
+            "FLOTILLA__WEBHOOK__URL": "https://hooks.example/services/s3cret",
+            "FLOTILLA__WEBHOOK__SECRET": "://s3cret",
+            "FLOTILLA__EMAIL__PASSWORD": "x://s3cret",
         },
         tmp_path,
     )

@@ -165,10 +165,13 @@ class Market:
             symbol: tuple(venue for venue in VENUES if symbol in self._listings[venue])
             for symbol in self._listings["binance"]
         }
+        # What is large is kept for some hours or minutes of each symbol, as streams and funding read them, and not for a day:
+        # at its bounds, all of it must leave room under the process's ceiling.
+        listed = sum(len(listings) for listings in self._listings.values())
         self._markets: _Kept[tuple[int, int], Path] = _Kept(16)
-        self._coins: _Kept[tuple[str, int], Path] = _Kept(1_200)
-        self._legs: _Kept[tuple[Venue, str, int], Legs] = _Kept(2_500)
-        self._minutes: _Kept[tuple[Venue, str, int], MinuteTrades] = _Kept(4_000)
+        self._coins: _Kept[tuple[str, int], Path] = _Kept(min(1_200, 12 * len(self._venues)))
+        self._legs: _Kept[tuple[Venue, str, int], Legs] = _Kept(min(2_500, 6 * listed))
+        self._minutes: _Kept[tuple[Venue, str, int], MinuteTrades] = _Kept(min(4_000, 12 * listed))
         self._orders: _Kept[tuple[Venue, str, int], tuple[Order, ...]] = _Kept(500)
         self._sums: _Kept[tuple[Venue, str, int], Ints] = _Kept(20_000)
         self._days: _Kept[tuple[Venue, str, int], Ints] = _Kept(2_500)

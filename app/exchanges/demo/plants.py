@@ -19,7 +19,7 @@ from app.exchanges.demo.noise import Floats, Whole
 SLOT_MINUTES = 10
 SLOT_KNOTS = 60
 LARGEST_USD, SMALLEST_USD, DAY_SHARE = 100e6, 1e6, 0.005
-"""When an order is large (docs: domain A5)."""
+"""When an order is large (A5)."""
 _ALLOWANCE = 2.15
 """The volume of a day against the usual one: it varies, and what is planted is traded too."""
 _EATEN_FROM_DAY_USD = 1.5e8

@@ -3,7 +3,7 @@
 Perpetuals are counted in contracts of ``ctVal`` x ``ctMult`` base coins; what is said in coins beside them is read from that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any, Generic, Literal, TypeVar
@@ -364,8 +364,10 @@ def indexes(rows: list[IndexRow], market: Market, received_ms: int) -> list[Even
     ]
 
 
-def open_interests(rows: list[OpenInterestRow], market: Market, received_ms: int) -> list[Event]:
-    """``value`` is in USD, as OKX says it; the quote coin of a linear contract differs from that by a fraction of a percent."""
+def open_interests(rows: Sequence[OpenInterestRow | OpenInterestBar], market: Market, received_ms: int) -> list[Event]:
+    """In the order of the rows, what is open now or was then. ``value`` is in USD, as OKX says it; the quote coin of a linear
+    contract differs from that by a fraction of a percent.
+    """
     return [
         OpenInterest(
             exchange=market.exchange,
@@ -395,21 +397,6 @@ def candles(rows: list[CandleRow], market: Market, timeframe: str, received_ms: 
             volume=_required(row.vol if market.spot else row.vol_ccy),
             quote_volume=number_or_none(row.vol_ccy_quote),
             closed=row.confirm == "1",
-        )
-        for row in rows
-    ]
-
-
-def open_interest_bars(rows: list[OpenInterestBar], market: Market, received_ms: int) -> list[Event]:
-    """What was open, in the order of the rows."""
-    return [
-        OpenInterest(
-            exchange=market.exchange,
-            symbol=market.symbol,
-            time_ms=row.ts,
-            received_ms=received_ms,
-            quantity=row.oi_ccy,
-            value=number_or_none(row.oi_usd),
         )
         for row in rows
     ]

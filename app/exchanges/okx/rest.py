@@ -185,7 +185,7 @@ class Okx:
 
         def read(answer: Any, received_ms: int) -> list[Any]:
             rows = sorted(mapper.of_rest(answer, mapper.OpenInterestBar), key=lambda row: row.ts)
-            return mapper.open_interest_bars(rows, market, received_ms)
+            return mapper.open_interests(rows, market, received_ms)
 
         return self._call(
             "publicGetRubikStatContractsOpenInterestHistory",

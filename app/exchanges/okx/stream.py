@@ -12,6 +12,7 @@ from math import inf
 
 import msgspec
 
+from app.domain.market.timeframes import HOUR_MS
 from app.domain.market.values import Event
 from app.errors import CorruptData, Unavailable
 from app.exchanges.exchange import KeepAlive, Wanted
@@ -26,7 +27,6 @@ ANSWERED_WITHIN_MS = (
     5_000  # a whole book may be lost or damaged on its way: without another one its changes are held back for ever
 )
 NO_SUCH_THING = "60018"  # one instrument that was delisted must not cost all others their connection
-_HOUR_MS = 3_600_000
 _HEAD = '{"arg":{"channel":"'
 CHANNELS = {
     "trades": ("trades",),
@@ -266,7 +266,7 @@ class OkxSession:
         if self._now_ms - self._asked.get(inst_id, -inf) < ANSWERED_WITHIN_MS * self.speed:
             return True
         spent = self._requests_ms
-        while spent and spent[0] <= self._now_ms - _HOUR_MS * self.speed:
+        while spent and spent[0] <= self._now_ms - HOUR_MS * self.speed:
             spent.popleft()
         if len(spent) + 2 > REQUESTS_AN_HOUR - KEPT_FOR_OPENING:
             return False

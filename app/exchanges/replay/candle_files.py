@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from app.domain.market import symbols, timeframes
+from app.domain.market.market_time import ms_of
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Candle, Funding
 from app.domain.market.venue import venue_of
@@ -356,7 +357,7 @@ class _Reader:
             ) from None
         if moment.utcoffset() is None:
             return round(moment.replace(tzinfo=UTC).timestamp() * 1000 - self.said.utc_offset_h * 3_600_000)
-        return round(moment.timestamp() * 1000)
+        return ms_of(moment)
 
 
 def _number(value: Any, name: str) -> float:

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from app.errors import CorruptData
+from app.errors import CorruptData, InvalidInput
 from app.exchanges.replay.frames import Frame
 
 _LINE = re.compile(
@@ -83,6 +83,11 @@ def csv_stream(path: Path) -> Iterator[Frame]:
     """Binance-Data-Processor's tables of diffs and trades, row by row back to the messages that they were, damage and all."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        if "TimestampOfReceive" not in (rows.fieldnames or ()):
+            raise InvalidInput(
+                f"{path.name} is no recording: it has no column TimestampOfReceive.",
+                cure="Candles are imported: flotilla import. What is replayed: docs/demo-exchange.md and flotilla replay --help.",
+            )
         market = "futures" if "usd_m" in path.name else "spot"
         if "TradeId" in (rows.fieldnames or ()):
             for row in rows:

@@ -347,6 +347,17 @@ def test_a_refused_handshake_is_tried_again():
     run(scene)
 
 
+def test_each_attempt_to_connect_is_told_with_whether_it_succeeded():
+    async def scene() -> None:
+        tried: list[bool] = []
+        request, _ = refuse(2, HTTPStatus.SERVICE_UNAVAILABLE, {})
+        async with stage(serve_one, request=request, tried=tried.append) as play:
+            await play.until(lambda: play.events)
+            assert tried == [False, False, True]
+
+    run(scene)
+
+
 def test_a_handshake_refused_with_429_is_not_tried_again_before_its_time():
     async def scene() -> None:
         request, asked = refuse(1, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": "1"})

@@ -191,10 +191,11 @@ def test_an_answer_that_does_not_reach_back_to_the_one_before_is_torn():
     read = exchange.trades("BTC/USD").read
     read([taken(1), taken(2)], AT_MS)
     read([taken(2), taken(3)], AT_MS)
-    assert exchange.torn == set()
+    assert not exchange.take_torn("BTC/USD")
 
     assert len(read([taken(5), taken(6)], AT_MS)) == 2
-    assert exchange.torn == {"BTC/USD"}
+    assert exchange.take_torn("BTC/USD")
+    assert not exchange.take_torn("BTC/USD"), "it is told once"
 
 
 def test_two_equal_trades_of_one_moment_without_ids_are_two():

@@ -112,6 +112,23 @@ def test_a_network_that_fails_is_tried_again(exchange: PlayedRest, tmp_path: Pat
     assert len(exchange.paths) == 3
 
 
+def test_each_attempt_is_told_with_its_outcome_and_its_time(exchange: PlayedRest, tmp_path: Path):
+    told: list[tuple[str, float]] = []
+    no_symbol = (400, {}, {"code": -1121, "msg": "Invalid symbol."})
+    exchange.plan = [hang_up, (200, {}, {"serverTime": 1}), no_symbol, (429, {"Retry-After": "60"}, {})]
+
+    async def scene(rest: Rest) -> None:
+        await rest.call(server_time())
+        for refusal in (NotFound, RateLimited):
+            with pytest.raises(refusal):
+                await rest.call(server_time())
+
+    play(exchange.url, tmp_path, scene, answered=lambda outcome, took_s: told.append((outcome, took_s)))
+
+    assert [outcome for outcome, _ in told] == ["failed", "ok", "ok", "limited"], "no such symbol is an answer"
+    assert all(0 < took_s < 10 for _, took_s in told)
+
+
 def test_after_three_attempts_the_exchange_is_away(exchange: PlayedRest, tmp_path: Path):
     exchange.plan = [hang_up] * 9
 

@@ -32,7 +32,7 @@ from tests.builders import wait_for
 BTC = "BTC/USDT:USDT"
 NOWHERE = "unix:///nowhere/valkey.sock"
 HURRIED = Pace(first_pause_s=0.05, longest_pause_s=0.5, healthy_s=1.0, overlap_s=1.0)
-SILENT_S = 1.5
+SILENT_S = 3.0
 _T = TypeVar("_T")
 
 
@@ -130,7 +130,7 @@ class Fed:
         """How everything is."""
         return self.look(lambda fed: fed.feed.report())
 
-    def wait(self, what: Callable[["Fed"], _T], within_s: float = 15.0) -> _T:
+    def wait(self, what: Callable[["Fed"], _T], within_s: float = 40.0) -> _T:
         """Until something is so."""
         return wait_for(lambda: self.look(what), within_s=within_s)
 

@@ -14,6 +14,7 @@ from app.storage import processes
 from app.storage.database import open_engine, transaction
 from app.storage.tables import SCHEMA_VERSION
 from app.usecases.check_health import Check, check_health
+from ops.migrate import upgrade
 from tests.builders import NOW, Valkey
 
 SPECS = tuple(
@@ -54,9 +55,32 @@ def test_a_database_of_another_version_is_named_with_its_cure(ask: Ask, sqlite_e
 
 
 def test_an_empty_database_is_not_up(ask: Ask, tmp_path: Path):
+    (tmp_path / "empty.db").touch()
     engine = open_engine(f"sqlite:///{tmp_path}/empty.db")
 
     assert ask(engine=engine)["database"].state == "wrong schema"
+    engine.dispose()
+
+
+def test_a_database_file_that_was_moved_away_is_gone(ask: Ask, tmp_path: Path):
+    engine = open_engine(f"sqlite:///{tmp_path}/moved.db")
+
+    assert ask(engine=engine)["database"].state == "gone"
+    engine.dispose()
+
+
+def test_a_database_file_in_whose_place_another_one_is_is_gone(ask: Ask, tmp_path: Path):
+    """Such as an empty one: the fleet goes on writing into the one that was moved away."""
+    path = tmp_path / "moved.db"
+    upgrade(f"sqlite:///{path}")
+    engine = open_engine(f"sqlite:///{path}")
+    assert ask(engine=engine)["database"].state == "up"
+    path.rename(tmp_path / "elsewhere.db")
+    upgrade(f"sqlite:///{path}")
+
+    assert ask(engine=engine)["database"].state == "gone"
+    (tmp_path / "elsewhere.db").rename(path)
+    assert ask(engine=engine)["database"].state == "up"
     engine.dispose()
 
 

@@ -70,16 +70,18 @@ NOTICED = {
     "handshake_503": lambda fed: "503" in note(fed),
 }
 ORDERS: dict[str, dict[str, Any]] = {
-    "gap": {"channel": "depth", "count": 3},
+    "gap": {"channel": "depth", "count": 10},
     "duplicate": {"count": 20},
-    "reorder": {"channel": "depth", "count": 3},
+    "reorder": {"channel": "depth", "count": 10},
     "garbage": {"for_s": 1.0},
-    "slow": {"for_s": 3.0, "delay_ms": 1_500},
+    "slow": {"for_s": 60.0, "delay_ms": 1_250},  # less than what it takes for silence
     "clock_skew": {"for_s": 30.0},
     "half_open": {"for_s": 0.5},
     "stale": {"for_s": 60.0},
     "handshake_503": {"for_s": 2.0},
 }
+UNTIL_NOTICED = ("slow", "clock_skew", "stale")
+"""A silence of a busy machine may cost the connection, and what was late with it: these go on until they are seen."""
 
 
 @pytest.mark.parametrize("fault", NOTICED)
@@ -94,9 +96,9 @@ def test_a_fault_is_noticed_nothing_bad_is_stored_and_all_comes_back(
     if fault == "handshake_503":
         served.fault("cut", venue="binance")
     fed.wait(NOTICED[fault])
-    if fault in ("clock_skew", "stale"):
+    if fault in UNTIL_NOTICED:
         served.end_faults()
-    fed.wait(whole, within_s=20)
+    fed.wait(whole, within_s=40)
 
     assert bad_values(fed) == []
     assert inside_ban(fed) == 0
@@ -116,7 +118,7 @@ def test_the_other_venues_come_back_too(venue: str, fault: str, served: Served, 
         "garbage": lambda fed: fed.counter("unreadable", venue) > 0,
     }
     fed.wait(noticed[fault])
-    fed.wait(whole, within_s=20)
+    fed.wait(whole, within_s=40)
 
     assert bad_values(fed) == []
 
@@ -137,7 +139,7 @@ def test_a_ban_is_obeyed_also_by_the_next_process_and_streams_go_on(
     after.wait(lambda fed: "asked us to wait" in note(fed))
     during = inside_ban(fed)
     served.ask("/demo/faults?id=1", method="DELETE")
-    after.wait(lambda fed: fed.states().get(NAME) == "running", within_s=20)
+    after.wait(lambda fed: fed.states().get(NAME) == "running", within_s=40)
 
     assert (during, inside_ban(fed)) == (0, 0)
 
@@ -173,8 +175,8 @@ def test_trades_and_candles_that_were_lost_on_the_way_are_had_in_the_end(
     fast.fault("gap", venue="binance", channel=channel, for_s=1.0)
     last = fed.pass_minutes(3)
 
-    wait_for(lambda: not candles_differ_from_the_market(fed, "1m", 300, last), within_s=15)
-    wait_for(lambda: not flows_differ_from_the_market(fed, first, last), within_s=15)
+    wait_for(lambda: not candles_differ_from_the_market(fed, "1m", 300, last), within_s=40)
+    wait_for(lambda: not flows_differ_from_the_market(fed, first, last), within_s=40)
     if channel == "trades":
         assert fed.look(lambda fed: fed.counter("lost")) > 0
         assert fed.rows("SELECT 1 FROM trade_flow WHERE status = 'repaired' AND open_time >= :first", first=first)
@@ -214,7 +216,10 @@ class _Torn:
     polled = frozenset({"trades"})
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange, self.torn = exchange, {BTC}
+        self._exchange, self._torn = exchange, {BTC}
+
+    def take_torn(self, symbol: str) -> bool:
+        return bool(self._torn and self._torn.pop() == symbol)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._exchange, name)
@@ -228,7 +233,6 @@ def test_trades_that_passed_between_two_answers_are_a_cut(
     fed = start(served, sqlite_engine, venues=("okx",), books=0, bend=_Torn)
 
     fed.wait(lambda _fed: ("demo-okx", (), (BTC,)) in cut)
-    assert fed.collectors[-1].exchange.torn == set()  # type: ignore[attr-defined]
 
 
 def test_what_a_session_met_by_itself_is_told(served: Served, sqlite_engine: Engine, start: Start):

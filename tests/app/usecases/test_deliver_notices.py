@@ -12,7 +12,7 @@ from app.notify import outbox
 from app.notify.log import LogNotifier
 from app.notify.outbox import Level, Notice
 from app.notify.telegram import TelegramNotifier
-from app.usecases.deliver_notices import MOST_WAITING, Delivered, NoticeDelivery
+from app.usecases.deliver_notices import MOST_WAITING, Delivered, NoticeDelivery, Policy
 from tests.telegram import TOKEN, PlayedTelegram, played_telegram
 
 AT = datetime(2026, 11, 21, 5, 24, 11, tzinfo=UTC)
@@ -25,11 +25,13 @@ class Person:
         self.directory, self.telegram = directory, telegram
         self.now = AT
         self.logged: list[tuple[str, Level]] = []
+        self.sent_at: list[datetime] = []
+        self.policy = Policy()
         self.restart()
 
     def restart(self) -> None:
         notifier = TelegramNotifier(TOKEN, "42", base_url=self.telegram.base_url, monotonic=self.clock_s)
-        self._delivery = NoticeDelivery(self.directory, notifier, self, sender="Flotilla on test")
+        self._delivery = NoticeDelivery(self.directory, notifier, self, sender="Flotilla on test", policy=self.policy)
 
     def clock_s(self) -> float:
         return self.now.timestamp()
@@ -47,11 +49,19 @@ class Person:
 
     def round(self, after_s: float = 0) -> Delivered:
         self.now += timedelta(seconds=after_s)
-        return self._delivery.deliver(self.now)
+        before = len(self.telegram.taken)
+        done = self._delivery.deliver(self.now)
+        self.sent_at += [self.now] * (len(self.telegram.taken) - before)
+        return done
 
     def rounds(self, seconds: int) -> None:
         for _ in range(seconds):
             self.round(after_s=1)
+
+    @property
+    def most_in_a_minute(self) -> int:
+        minute = timedelta(minutes=1)
+        return max(sum(0 * minute <= at - begin < minute for at in self.sent_at) for begin in self.sent_at)
 
     @property
     def waiting(self) -> list[str]:
@@ -332,3 +342,180 @@ def test_without_telegram_the_log_delivers(tmp_path: Path, caplog: pytest.LogCap
     assert done == Delivered(messages=1, notices=1)
     assert len(caplog.records) == 1
     assert outbox.pending(tmp_path) == []
+
+
+def test_a_storm_over_a_network_cut_and_restarts_is_at_most_twenty_messages_a_minute_and_loses_nothing_critical(
+    person: Person,
+):
+    for number in range(1_000):
+        level = "critical" if number % 2 else "warning"
+        text = f"Alert {number:04} is so. " + "x" * 150
+        person.post(f"n{number:04}", text, level=level, subject=f"process-{number % 30}", group=f"rule-{number % 12}")
+    person.rounds(10)
+    person.telegram.plan = ["hang up"] * 10_000
+    person.rounds(40)
+    person.restart()
+    person.rounds(200)
+    before = len(person.telegram.taken)
+    person.telegram.plan = []
+    for _ in range(60):
+        person.restart()  # which forgets what a process remembers of its pace
+        person.rounds(5)
+    person.rounds(300)
+
+    assert before < len(person.telegram.taken)
+    assert person.waiting == []
+    assert all(person.read.count(f"Alert {number:04} is so.") == 1 for number in range(1, 1_000, 2))
+    assert person.most_in_a_minute <= 20
+    ordinary = person.read + "".join(text for text, _ in person.logged)
+    assert all(f"Alert {number:04} is so." in ordinary for number in range(0, 1_000, 2))
+
+
+def test_a_restart_does_not_make_it_faster_than_the_other_side_allows(person: Person):
+    for number in range(40):
+        person.post(f"c{number}", f"{number:04} " + "x" * 3_900)  # one message each
+    for _ in range(59):
+        person.restart()
+        person.round(after_s=1)
+    within = len(person.telegram.taken)
+    person.rounds(120)
+
+    assert within == 20
+    assert person.most_in_a_minute == 20
+    assert person.waiting == []
+
+
+def test_a_group_within_a_minute_is_one_line_with_its_number(person: Person):
+    for number, name in enumerate(("broker", "feed", "broker")):
+        at = AT + timedelta(seconds=number)
+        person.post(f"n{number}", f"{name} does not run.", subject=name, group="process-down", at=at)
+    person.post("after", "api does not run.", subject="api", group="process-down", at=AT + timedelta(seconds=61))
+    person.round()
+
+    together, after = person.telegram.taken[0].splitlines()[1:]
+    assert together.startswith(
+        "CRITICAL process-down: broker does not run. (2 times) feed does not run. (3 times, 2026"
+    )
+    assert after == "CRITICAL api: api does not run. (2026-11-21 05:25:12 UTC)"
+
+
+def test_in_a_group_it_stays_known_what_each_is_about(person: Person):
+    for name in ("broker", "feed"):
+        person.post(name, "It ends.", subject=name, group="ends")
+    person.round()
+
+    assert "broker: It ends. feed: It ends." in person.read
+
+
+def test_after_a_group_was_told_its_next_ones_gather_for_a_minute_unless_they_are_critical(person: Person):
+    person.post("n0", "a is slow.", level="warning", subject="a", group="slow")
+    person.round()
+    person.post("n1", "b is slow.", level="warning", subject="b", group="slow")
+    person.post("n2", "c is slow.", level="warning", subject="c", group="slow")
+    person.post("other", "d is hot.", level="warning", subject="d", group="hot")
+    person.post("c0", "e is slow.", subject="e", group="slow")
+    person.rounds(58)
+    early = list(person.telegram.taken)
+    person.rounds(2)
+
+    assert len(early) == 2
+    assert "e is slow." in early[1]
+    assert "d is hot." in early[1]
+    assert "b is slow." not in early[1]
+    assert "WARNING slow: b is slow. c is slow. (2 times" in person.telegram.taken[2]
+
+
+def test_in_quiet_hours_only_what_is_critical_goes_out_and_the_rest_comes_as_a_digest(person: Person):
+    end = AT + timedelta(hours=1)
+    person.policy = Policy(quiet=lambda now: now < end)
+    person.restart()
+    for number in range(3):
+        person.post(f"n{number}", f"Ordinary {number}.", level="warning", subject=f"s{number}")
+    person.post("c", "A disaster.")
+    person.rounds(60)
+    quiet = list(person.telegram.taken)
+    person.restart()
+    person.now = end
+    person.rounds(2)
+
+    assert len(quiet) == 1
+    assert "A disaster." in quiet[0]
+    assert "Ordinary" not in quiet[0]
+    assert person.telegram.taken[1].splitlines()[1] == "While it was quiet, 3 waited:"
+    assert all(f"Ordinary {number}." in person.telegram.taken[1] for number in range(3))
+    assert person.waiting == []
+
+
+class Ways:
+    """Two ways to a person from one outbox: the first one can be cut off."""
+
+    def __init__(self, directory: Path, person: Person) -> None:
+        self.directory, self.person = directory, person
+        self.mail: list[str] = []
+        self.restart()
+
+    def restart(self) -> None:
+        telegram = TelegramNotifier(TOKEN, "42", base_url=self.person.telegram.base_url, monotonic=self.person.clock_s)
+        self.ways = [
+            NoticeDelivery(self.directory, telegram, LogNotifier(), sender="test"),
+            NoticeDelivery(
+                self.directory, self, LogNotifier(), sender="test", name="mail", policy=Policy(least="critical")
+            ),
+        ]
+        for way in self.ways:
+            way.stand_beside(self.ways)
+
+    longest = 16_000
+
+    def send(self, text: str, level: Level) -> None:
+        self.mail.append(text)
+
+    def rounds(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.person.now += timedelta(seconds=1)
+            for way in self.ways:
+                way.deliver(self.person.now)
+
+
+def test_a_way_that_is_cut_off_delays_no_other_and_tells_later(person: Person, tmp_path: Path):
+    ways = Ways(tmp_path, person)
+    person.telegram.plan = ["hang up"] * 1_000
+    person.post("one", "A disaster.")
+    ways.rounds(10)
+    ways.restart()
+    ways.rounds(10)
+    while_cut = (len(ways.mail), list(person.telegram.taken), person.waiting)
+    person.telegram.plan = []
+    ways.rounds(300)
+
+    assert while_cut == (1, [], ["one"])
+    assert len(ways.mail) == len(person.telegram.taken) == 1
+    assert person.waiting == []
+
+
+def test_a_way_may_be_for_what_is_critical_alone(person: Person, tmp_path: Path):
+    ways = Ways(tmp_path, person)
+    person.post("w", "Ordinary.", level="warning")
+    person.post("c", "A disaster.")
+    ways.rounds(5)
+
+    assert "Ordinary." in person.read
+    assert ["Ordinary." in text for text in ways.mail] == [False]
+    assert person.waiting == []
+
+
+def test_a_kill_between_putting_away_and_forgetting_leaves_nothing_for_ever(person: Person, tmp_path: Path):
+    ways = Ways(tmp_path, person)
+    person.post("one", "A disaster.")
+    ways.rounds(3)
+    for way in ("delivery.json", "delivery-mail.json"):  # both say told, and the notice is put away
+        assert json.loads((tmp_path / way).read_text())["told"] == ["one"]
+    ways.restart()
+    person.post("two", "Another.")
+    ways.rounds(3)
+
+    assert [json.loads((tmp_path / way).read_text())["told"] for way in ("delivery.json", "delivery-mail.json")] == [
+        ["two"],
+        ["two"],
+    ]
+    assert len(ways.mail) == 2

@@ -22,6 +22,7 @@ from app.usecases.fill_history import GRACE_MS, VOID_MS, History
 from app.usecases.harvest import kline
 from app.usecases.market_shelf import Shelf
 from tests.app.exchanges.demo.served import BEGAN_MS
+from tests.builders import count_candles
 
 NAME, BTC, ETH = "demo-binance", "BTC/USDT:USDT", "ETH/USDT:USDT"
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
@@ -104,7 +105,7 @@ def test_a_first_start_fills_what_is_kept_and_a_second_one_asks_for_nothing(aske
     assert (first, asked.fill(), asked.calls) == (sum(HISTORY.values()), 0, [])
     assert calls == len(HISTORY)
     with transaction(asked.engine) as db:
-        counts = {timeframe: klines.count(db, asked.pair_ids[BTC], timeframe) for timeframe in HISTORY}
+        counts = {timeframe: count_candles(db, asked.pair_ids[BTC], timeframe) for timeframe in HISTORY}
     assert counts == HISTORY
 
 
@@ -181,12 +182,12 @@ def test_candles_that_the_exchange_did_not_have_yet_are_asked_for_until_they_are
 def test_a_hole_that_is_longer_than_an_answer_does_not_hide_what_follows_it(sqlite_asked: Asked):
     asked = sqlite_asked
     asked.history.exchange.most_candles = 100
-    asked.lacks = {("1m", minutes_ago(number)) for number in range(250, 501)}
+    asked.lacks = {("1m", minutes_ago(number)) for number in range(250, HISTORY["1m"] + 1)}
 
     asked.fill()
 
     with transaction(asked.engine) as db:
-        assert klines.count(db, asked.pair_ids[BTC], "1m") == 249
+        assert count_candles(db, asked.pair_ids[BTC], "1m") == 249
 
 
 @pytest.mark.parametrize("error", [NotFound("no such symbol"), CorruptData("half an answer")])

@@ -41,7 +41,7 @@ def rows(engine: Engine) -> list[monitoring.Sample]:
 
 def left_behind(run_dir: Path) -> Path:
     """A segment, as somebody leaves it who is killed right after cutting it off."""
-    return next(iter(samples.segments(run_dir)))
+    return next(iter(samples.spool_in(run_dir).segments()))
 
 
 def test_a_sample_becomes_a_row(engine: Engine, run_dir: Path):
@@ -148,7 +148,7 @@ def test_damaged_lines_hold_up_nothing(sqlite_engine: Engine, run_dir: Path):
 
 def test_somebody_who_already_flushes_is_left_alone(sqlite_engine: Engine, run_dir: Path):
     samples.append(run_dir, [a_sample(0)])
-    with samples.alone(run_dir):
+    with samples.spool_in(run_dir).alone():
         during = flush_samples(sqlite_engine, run_dir, now=NOW)
 
     assert during == Flushed()

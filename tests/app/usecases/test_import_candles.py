@@ -18,6 +18,7 @@ from app.storage.database import open_engine, reading, transaction
 from app.storage.klines import Kline
 from app.usecases.import_candles import DIFFERS, FileReport, ImportReport, OtherWorld, check_world, import_files
 from tests.app.exchanges.replay.candle_builder import HOUR, START, as_json, csv_text, feather, iso, rows
+from tests.builders import count_candles
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BTC = "BTC_USDT_USDT-1h-futures.feather"
@@ -244,7 +245,7 @@ def test_an_imported_minute_mends_what_was_made_of_another_one_and_makes_nothing
     bring(sqlite_engine, path, symbol="BTC/USDT:USDT", timeframe="1m")
     with reading(sqlite_engine) as db:
         [five] = klines.read(db, pair_id, "5m")
-        assert klines.count(db, pair_id, "15m") == 0
+        assert count_candles(db, pair_id, "15m") == 0
 
     assert (five.high, five.volume, five.source) == (2.0, 50.0, "rollup")
 
@@ -305,7 +306,7 @@ def test_a_file_without_rows_is_refused(sqlite_engine: Engine, tmp_path: Path):
 
 
 def test_without_tables_the_cure_is_named(tmp_path: Path):
-    engine = open_engine(f"sqlite:///{tmp_path / 'blank.db'}")
+    engine = open_engine(f"sqlite:///{tmp_path / 'blank.db'}", create=True)
     with pytest.raises(Misconfigured) as caught:
         bring(engine, feather(tmp_path / BTC, rows(1)))
     engine.dispose()

@@ -3,6 +3,7 @@
 import pytest
 
 from app.domain.orderflow.open_interest import OpenInterestState
+from app.domain.posture import Posture
 from app.usecases.harvest import Harvest
 from app.usecases.ingest import Market, Pipeline
 from tests.app.usecases.market_values import (
@@ -291,6 +292,18 @@ def test_more_than_may_wait_is_lost_and_counted_and_candles_go_last():
 
     kept = pipeline.harvest(NOON_MS)
     assert (len(kept.klines), len(kept), pipeline.lost) == (3, 3, 5)
+
+
+def test_while_the_disk_is_scarce_what_is_worth_least_is_not_stored_and_counted(pipeline: Pipeline):
+    pipeline.posture, impossible = Posture(scarce=True), trade(9, price=-1.0)
+    pipeline.take([trade(1), ticker(), candle(NOON_MS - MINUTE), impossible], NOON_MS)
+    harvest = pipeline.harvest(NOON_MS)
+
+    assert (len(harvest.klines), len(harvest.flows), len(harvest.tickers), harvest.refused) == (1, 2, 1, [])
+    assert (pipeline.held_back, pipeline.lost) == (1, 0)
+    pipeline.posture = Posture()
+    pipeline.take([impossible], NOON_MS)
+    assert len(pipeline.harvest(NOON_MS).refused) == 1
 
 
 def test_of_the_flow_that_must_be_lost_the_minute_stays_that_may_be_stored_in_part():

@@ -31,8 +31,8 @@ run_next(
     engine, queue="strategy", worker="worker", now=now, beat=lambda _: print("slice", flush=True), draining=lambda: False
 )
 """
-KILLS = {"sqlite": 26, "mysql": 5, "postgresql": 5}
-STEPS = {"sqlite": 10_000, "mysql": 2_500, "postgresql": 2_500}
+KILLS = {"sqlite": 8, "mysql": 5, "postgresql": 5}
+STEPS = {"sqlite": 5_000, "mysql": 2_500, "postgresql": 2_500}
 STEP_MS = 1
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from app.cache.redis import RedisCache
 from app.errors import Unavailable
 from app.storage import config, judgments, statistics, symbols
 from app.storage.database import open_engine, transaction
+from app.storage.judgments import NewJudgment
 from app.storage.statistics import Statistics
 from app.usecases.look_up import LookUp
+from tests.builders import later
 
 NOW = datetime(2026, 11, 21, 5, 24, 11, 123456, tzinfo=UTC)
 
@@ -43,19 +46,14 @@ def figures(symbol: str = "BTCUSDT", pnl: str = "2500.50000000") -> Statistics:
     )
 
 
+SECONDS = count()
+
+
 def judge(engine: Engine, score: str = "8.50", timeframe: str = "1H", symbol: str = "BTCUSDT") -> None:
     with transaction(engine) as db:
-        judgments.add(
-            db,
-            symbol=symbol,
-            strategy_type="V3",
-            timeframe=timeframe,
-            trend_direction="UP",
-            score=Decimal(score),
-            confidence_level="HIGH",
-            indicators_data={"adx": 31.5, "nested": {"list": [1, None, "ä"]}},
-            now=NOW,
-        )
+        data = {"adx": 31.5, "nested": {"list": [1, None, "ä"]}}
+        closed = later(next(SECONDS))  # one judgment a candle
+        judgments.add(db, NewJudgment(symbol, "V3", timeframe, "UP", Decimal(score), "HIGH", data, closed))
 
 
 def furnish(engine: Engine) -> None:

@@ -77,6 +77,22 @@ def test_a_stop_is_carried_out_once_and_a_persons_start_is_left_alone(sqlite_eng
     assert row(sqlite_engine, "monitor").applied_revision == 1
 
 
+def test_a_person_who_starts_what_was_wished_stopped_has_the_last_word(sqlite_engine: Engine, fleet: Fleet):
+    wish(sqlite_engine, "monitor", "stop")
+    turn(sqlite_engine, fleet)
+    wait_for(lambda: fleet.states()["monitor"] == "STOPPED", within_s=20)
+    turn(sqlite_engine, fleet)
+    fleet.supervisor.start("monitor")
+    wait_for(lambda: fleet.states()["monitor"] == "RUNNING", within_s=20)
+
+    turn(sqlite_engine, fleet)
+
+    found = row(sqlite_engine, "monitor")
+    assert (found.desired, found.wanted_by) == ("running", "supervisorctl")
+    turn(sqlite_engine, fleet, run="the next supervisord")
+    assert fleet.states()["monitor"] == "RUNNING", "the older wish is forgotten"
+
+
 def test_a_persons_stop_is_left_alone(sqlite_engine: Engine, fleet: Fleet):
     turn(sqlite_engine, fleet)
     fleet.supervisor.stop("monitor")

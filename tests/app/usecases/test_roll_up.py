@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from app.domain.market.timeframes import HOUR_MS, MINUTE_MS
 from app.domain.tasks import Task
 from app.errors import InvalidInput
 from app.exchanges.exchange import Instrument
@@ -19,7 +20,6 @@ from app.storage.open_interest import OpenInterestRow
 from app.storage.tables import metadata
 from app.storage.tickers import TickerRow
 from app.usecases import roll_up
-from app.usecases.roll_up import HOUR_MS, MINUTE_MS
 from app.usecases.run_tasks import run_next
 from tests.builders import NOW
 
@@ -164,7 +164,9 @@ def test_what_was_replayed_of_long_ago_makes_no_roll_up_begin_there(engine: Engi
     assert (nothing.result, run(engine).result) == ({"hours": 0}, {"hours": 1})
 
 
-@pytest.mark.parametrize(("ahead", "asked"), [(timedelta(hours=3), ["roll_up", "purge"]), (timedelta(0), ["roll_up"])])
+@pytest.mark.parametrize(
+    ("ahead", "asked"), [(timedelta(hours=3), ["roll_up", "archive", "purge"]), (timedelta(0), ["roll_up"])]
+)
 def test_a_market_that_runs_ahead_of_our_clock_is_purged_with_every_roll_up(
     engine: Engine, ahead: timedelta, asked: list[str]
 ):
@@ -173,7 +175,7 @@ def test_a_market_that_runs_ahead_of_our_clock_is_purged_with_every_roll_up(
     run(engine)
     with reading(engine) as db:
         assert [task.kind for task in reversed(tasks.recent(db, limit=9))] == asked
-        assert tasks.is_waiting(db, "purge", "cleaner") is (len(asked) == 2)
+        assert tasks.is_waiting(db, "purge", "cleaner") is (len(asked) == 3)
 
 
 def test_a_day_of_flow_is_made_with_its_last_hour(engine: Engine):

@@ -1,17 +1,18 @@
 """Running tasks in slices: each takes effect once, whatever happens in between."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, update
 
-from app.domain.tasks import Slice, Task
-from app.errors import LimitExceeded, Unavailable
+from app.domain.tasks import TRY_AGAIN_AFTER, Slice, Task
+from app.errors import Conflict, CorruptData, LimitExceeded, Unavailable
 from app.host.logs import trace_id
 from app.storage import audit, tasks
 from app.storage.database import reading, transaction
+from app.storage.tables import tasks as task_rows
 from app.usecases.run_tasks import run_next
 from app.usecases.task_table import KINDS, TaskKind
 from tests.builders import NOW, later
@@ -51,8 +52,17 @@ def run(
     worker: str = "w1",
     beat: Callable[[str], None] = nothing,
     draining: Callable[[], bool] = lambda: False,
+    put_off: Collection[str] = (),
 ) -> bool:
-    return run_next(engine, queue="strategy", worker=worker, now=lambda: later(5), beat=beat, draining=draining)
+    return run_next(
+        engine,
+        queue="strategy",
+        worker=worker,
+        now=lambda: later(5),
+        beat=beat,
+        draining=draining,
+        put_off=put_off,
+    )
 
 
 def read(engine: Engine, task_id: int) -> Task:
@@ -96,6 +106,17 @@ def test_one_task_is_run_at_a_time(engine: Engine, kind):
     run(engine)
 
     assert (read(engine, first).status, read(engine, second).status) == ("done", "pending")
+
+
+def test_a_kind_that_is_put_off_waits_and_lets_the_others_pass(engine: Engine, kind):
+    kind(nothing)
+    waiting, other = ask(engine, "drill", {"steps": 1, "step_ms": 0}), ask(engine)
+
+    assert run(engine, put_off={"drill"})
+    assert not run(engine, put_off={"drill"})
+    assert (read(engine, waiting).status, read(engine, other).status) == ("pending", "done")
+    assert run(engine)
+    assert read(engine, waiting).status == "done"
 
 
 def test_a_draining_worker_takes_nothing_new(engine: Engine, kind):
@@ -145,6 +166,51 @@ def test_a_fault_fails_the_task_with_its_message_and_undoes_the_slice(engine: En
     task = read(engine, task_id)
     assert (task.status, task.error) == ("failed", "Too many candles. Ask for fewer.")
     assert (task.state, traces(engine)) == ({"done": 1}, ["1"])
+
+
+def busy(engine: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[str]:
+    """A kind "count" that tries again, and whose second slice fails so often; how its task stands after each run."""
+    left = [error] * times
+
+    def step(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> Slice:
+        done = state["done"] + 1
+        audit.record(db, now=now, actor="count", action="count", subject=str(done))
+        if done == 2 and left:
+            raise left.pop()
+        return Slice({**state, "done": done}, done / 3, {"counted": 3} if done == 3 else None)
+
+    kind = TaskKind("count", "strategy", "Count.", lambda _payload: {"done": 0}, step, tries_again=True)
+    monkeypatch.setitem(KINDS, "count", kind)
+    task_id, found = ask(engine), []
+    for turn in range(9):
+        at = later(5) + turn * TRY_AGAIN_AFTER
+        while run_next(
+            engine, queue="strategy", worker="w", now=lambda at=at: at, beat=nothing, draining=lambda: False
+        ):
+            found.append(read(engine, task_id).status)
+    return found
+
+
+@pytest.mark.parametrize("error", [Conflict("Somebody reads it."), LimitExceeded("The disk is full.")])
+def test_what_may_have_passed_in_some_minutes_is_tried_again_from_where_it_was(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    assert busy(engine, monkeypatch, error, times=3) == ["pending", "pending", "pending", "done"]
+    assert traces(engine) == ["1", "2", "3"]
+
+
+def test_what_does_not_pass_fails_after_three_more_tries_with_its_message(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    error = LimitExceeded("The disk is full.", cure="Free space.")
+    assert busy(engine, monkeypatch, error, times=99) == ["pending", "pending", "pending", "failed"]
+    with reading(engine) as db:
+        (task,) = tasks.recent(db, limit=9)
+    assert task.error == "The disk is full. Free space."
+
+
+def test_what_no_time_mends_is_not_tried_again(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    assert busy(engine, monkeypatch, CorruptData("It is damaged."), times=1) == ["failed"]
 
 
 def test_an_unforeseen_fault_ends_the_task_but_not_the_worker(engine: Engine, kind):
@@ -245,3 +311,88 @@ def test_looking_keeps_no_writer_waiting(engine: Engine, kind):
 
     assert read(engine, task_id).status == "done"
     assert traces(engine).count("meanwhile") == 3
+
+
+def telling(monkeypatch: pytest.MonkeyPatch, then: Between = nothing) -> None:
+    """A kind "count" of three slices, each of which has news."""
+
+    def step(db: Connection, task: Task, state: dict[str, Any], now: datetime) -> Slice:
+        done = state["done"] + 1
+        audit.record(db, now=now, actor="count", action="count", subject=str(done))
+        then(db, task, {"done": done})
+        return Slice({"done": done}, done / 3, {"counted": 3} if done == 3 else None, news=[f"counted {done}"])
+
+    counting = TaskKind("count", "strategy", "Count to three.", lambda _payload: {"done": 0}, step)
+    monkeypatch.setitem(KINDS, "count", counting)
+
+
+def hearing(engine: Engine, heard: list[Any], **wishes: Any) -> bool:
+    """Run a task, and hear its news with what was kept by then."""
+
+    def tell(news: Sequence[Any]) -> None:
+        heard.append((list(news), traces(engine)))
+
+    return run_next(
+        engine,
+        queue="strategy",
+        worker="w1",
+        now=lambda: later(5),
+        beat=nothing,
+        draining=wishes.get("draining", lambda: False),
+        tell=tell,
+    )
+
+
+def test_news_are_told_once_the_slice_is_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    telling(monkeypatch)
+    task_id, heard = ask(engine), []
+    hearing(engine, heard)
+
+    assert heard == [(["counted 1"], ["1"]), (["counted 2"], ["1", "2"]), (["counted 3"], ["1", "2", "3"])]
+    assert read(engine, task_id).status == "done"
+
+
+def test_a_slice_that_is_lost_is_not_told(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    def taken_over_in_the_second(db: Connection, task: Task, state: dict[str, Any]) -> None:
+        if state["done"] == 2:
+            db.execute(update(task_rows).where(task_rows.c.id == task.id).values(claim_token="another's"))
+
+    telling(monkeypatch, taken_over_in_the_second)
+    ask(engine)
+    heard: list[Any] = []
+    hearing(engine, heard)
+
+    assert [news for news, _ in heard] == [["counted 1"]]
+    assert traces(engine) == ["1"]
+
+
+def test_a_slice_that_fails_is_not_told(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    def breaks(_db: Connection, _task: Task, state: dict[str, Any]) -> None:
+        if state["done"] == 2:
+            raise LimitExceeded("Too much.")
+
+    telling(monkeypatch, breaks)
+    task_id, heard = ask(engine), []
+    hearing(engine, heard)
+
+    assert heard == [(["counted 1"], ["1"])]
+    assert read(engine, task_id).status == "failed"
+
+
+def test_what_was_told_is_not_told_again_by_who_goes_on(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    telling(monkeypatch)
+    ask(engine)
+    heard: list[Any] = []
+    hearing(engine, heard, draining=turns(False, True))
+    hearing(engine, heard)
+
+    assert [news for news, _ in heard] == [["counted 1"], ["counted 2"], ["counted 3"]]
+
+
+def test_a_slice_without_news_tells_nothing(engine: Engine, kind):
+    kind(nothing)
+    ask(engine)
+    heard: list[Any] = []
+    hearing(engine, heard)
+
+    assert heard == []

@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 from app.storage import audit, processes
 from app.storage.database import reading, transaction
 from app.storage.processes import ProcessRow
+from app.usecases.asking import Asking
 from app.usecases.steer_fleet import Steered, settled, steer_fleet
 from tests.builders import NOW
 
@@ -13,7 +14,7 @@ NAMES = ("market-feed", "strategy-worker")
 
 
 def steer(engine: Engine, action, names=NAMES) -> Steered:
-    return steer_fleet(engine, names, action, actor="tester", trace_id="t-1", now=NOW)
+    return steer_fleet(engine, names, action, Asking("tester", "t-1", NOW))
 
 
 def row(engine: Engine, name: str = "market-feed") -> ProcessRow:

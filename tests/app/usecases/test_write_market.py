@@ -19,6 +19,7 @@ from app.usecases import higher_candles, write_market
 from app.usecases.harvest import Harvest, kline
 from app.usecases.write_market import Written, write, write_what_can_be
 from tests.app.usecases.market_values import EXCHANGE, NOON_MS, SYMBOL, candle
+from tests.builders import count_candles
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -58,7 +59,7 @@ def test_candles_that_end_an_hour_make_all_that_it_ends_and_nothing_twice(engine
 
     with reading(engine) as db:
         [hour] = klines.read(db, pair_id, "1h")
-        counts = [klines.count(db, pair_id, timeframe) for timeframe in ("1m", "5m", "15m", "1h", "4h")]
+        counts = [count_candles(db, pair_id, timeframe) for timeframe in ("1m", "5m", "15m", "1h", "4h")]
     assert counts == [60, 12, 4, 1, 0]
     assert (hour.open, hour.high, hour.low, hour.volume, hour.trades, hour.source) == (
         100.0, 161.0, 99.0, 600.0, 300, "rollup",
@@ -75,7 +76,7 @@ def test_what_has_a_hole_is_not_rolled_up_until_the_hole_is_filled(sqlite_engine
 
     assert holed.rolled == []
     with reading(sqlite_engine) as db:
-        assert klines.count(db, pair_id, "1m") == 5
+        assert count_candles(db, pair_id, "1m") == 5
 
 
 def test_a_candle_that_the_exchange_said_itself_is_not_told_anew(sqlite_engine: Engine):
@@ -213,7 +214,7 @@ def test_a_row_that_the_database_will_not_have_goes_alone(engine: Engine, broken
 
     with reading(engine) as db:
         kept = [row.open_time for row in tickers.read(db, pair_id, "1m")]
-        assert klines.count(db, pair_id, "1m") == 7
+        assert count_candles(db, pair_id, "1m") == 7
     if written.refused:  # SQLite keeps an infinite number
         assert (written.refused, len(kept)) == (1, 8)
         assert NOON_MS + 4 * MINUTE_MS not in kept
