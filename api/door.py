@@ -27,6 +27,7 @@ READS = frozenset({"GET", "HEAD"})
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _TRACE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHOWN = 60
+_ANYTHING = "a value"
 _KINDS = {
     "integer": "a whole number",
     "number": "a number",
@@ -80,6 +81,9 @@ def read(route: AnyRoute, request: Request, in_path: Mapping[str, str]) -> Asks:
         asked: Asks = msgspec.convert(values, route.asks, strict=where == "body")
     except msgspec.ValidationError as error:
         raise InvalidInput(_explain(str(error), known, values)) from error
+    for name, value in values.items():
+        if _holds_zero_byte(value):
+            raise InvalidInput(f"{name} holds a zero byte (\\u0000), which not every database can keep.")
     return asked
 
 
@@ -117,6 +121,20 @@ def _body(request: Request) -> dict[str, Any]:
     return tree
 
 
+def _holds_zero_byte(value: Any) -> bool:
+    """Whether any text in it does, be it a word or the name of a field."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and "\0" in one:
+            return True
+        if isinstance(one, dict):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            left += one
+    return False
+
+
 def _from_path(route: AnyRoute, name: str, text: str) -> Any:
     """A field that stands in the path: always text there, so `5` may mean a number."""
     try:
@@ -133,7 +151,8 @@ def _types(route: AnyRoute) -> dict[str, Any]:
 def _explain(message: str, known: Mapping[str, dict[str, Any]], given: Mapping[str, Any]) -> str:
     """Say which field is wrong and what it may be. msgspec says: Expected `int`, got `str` - at `$.lines`."""
     if missing := re.search(r"missing required field `(\w+)`$", message):
-        return f"{missing[1]} is missing. It must be {allowed(known[missing[1]])}."
+        words = allowed(known[missing[1]])
+        return f"{missing[1]} is missing." if words == _ANYTHING else f"{missing[1]} is missing. It must be {words}."
     found = re.search(r"at `\$\.(\w+)", message)
     if found is None or found[1] not in given:
         return f"{message}."
@@ -151,7 +170,10 @@ def allowed(schema: Mapping[str, Any]) -> str:
         return "one of " + ", ".join(str(value) for value in schema["enum"])
     if "anyOf" in schema:
         return " or ".join(allowed(one) for one in schema["anyOf"] if one != {"type": "null"})
-    return " ".join([_KINDS.get(schema.get("type", ""), "a value"), *_bounds(schema)])
+    if schema.get("format") == "decimal":
+        return " ".join(["a number", *_bounds(schema)])
+    words = " ".join([_KINDS.get(schema.get("type", ""), _ANYTHING), *_bounds(schema)])
+    return f"{words}, each {allowed(schema['items'])}" if schema.get("items") else words
 
 
 def _bounds(schema: Mapping[str, Any]) -> list[str]:
@@ -162,6 +184,9 @@ def _bounds(schema: Mapping[str, Any]) -> list[str]:
         words.append(f"of at least {schema['minimum']}")
     elif "maximum" in schema:
         words.append(f"of at most {schema['maximum']}")
+    if "minItems" in schema or "maxItems" in schema:
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        words.append(f"of {least} to {most} entries" if most is not None else f"of at least {least} entries")
     if "maxLength" in schema:
         words.append(f"of {schema.get('minLength', 0)} to {schema['maxLength']} characters")
     if "pattern" in schema:

@@ -1,12 +1,16 @@
 """The one shape of every JSON answer: ``{success, data | error, simulated, timestamp}``."""
 
+import re
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from api.errors import ErrorBody
 from api.routes.route import Answer
+
+_EXPONENT = re.compile(rb'"(-?\d+(?:\.\d+)?E[+-]?\d{1,3})"')
 
 
 def encode(at: datetime, *, simulated: bool, data: Answer | None = None, error: ErrorBody | None = None) -> bytes:
@@ -18,7 +22,12 @@ def encode(at: datetime, *, simulated: bool, data: Answer | None = None, error: 
         tree["error"] = error
     tree["simulated"] = simulated
     tree["timestamp"] = at.isoformat(timespec="milliseconds")
-    return msgspec.json.encode(tree)
+    return _EXPONENT.sub(_plain, msgspec.json.encode(tree))
+
+
+def _plain(number: re.Match[bytes]) -> bytes:
+    """An exact number without its exponent: not every client reads ``1E-8``."""
+    return b'"%s"' % format(Decimal(number[1].decode()), "f").encode()
 
 
 def schema(*, data: str | None = None, error: str | None = None) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from app.cache.pubsub import Listener
 from app.errors import Unavailable
 from app.host.metrics import Metrics
 
-Topic = Literal["ticker", "kline", "depth", "collector"]
-TOPICS: tuple[Topic, ...] = ("ticker", "kline", "depth", "collector")
+Topic = Literal["ticker", "kline", "depth", "collector", "judgment", "trade"]
+TOPICS: tuple[Topic, ...] = ("ticker", "kline", "depth", "collector", "judgment", "trade")
 KEEP_ALIVE_S = 15.0  # shorter than any proxy's patience
 RETRY_MS = 3_000
 CLIENTS = 1_500
@@ -42,7 +42,7 @@ def nothing_to_cut() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What a client asked for. No symbols: of every one; no exchange: of every one."""
+    """What a client asked for. No symbols: of every one; no exchange: of every one, and what is of none is for all."""
 
     topics: frozenset[str]
     symbols: frozenset[str] = frozenset()
@@ -53,7 +53,7 @@ class Interest:
         return (
             frame.topic in self.topics
             and (not self.symbols or frame.symbol is None or frame.symbol in self.symbols)
-            and (self.exchange is None or frame.exchange == self.exchange)
+            and (self.exchange is None or frame.exchange in ("", self.exchange))
         )
 
 

@@ -20,7 +20,14 @@ TAGS = {
     "control": "Single processes.",
     "symbols": "Which pairs are watched.",
     "market": "What the market says: prices, candles, books, funding, open interest, and all of it as a stream.",
-    "qingxi": "Collecting and cleaning: what the collectors do, and how good their data are.",
+    "strategies": "What the strategies judge of each symbol, and on what that rests.",
+    "trades": "Paper trades: what was opened, what moved money in it, and what it all amounts to.",
+    "monitoring": "How well everything works, by the minute and now.",
+    "architecture": "The documents' names for what runs.",
+    "observability": "The documents' names for logs, traces, alerts and figures.",
+    "settings": "What can be changed while the fleet runs.",
+    "tools": "Calculators for a trader.",
+    "qingxi": "Collecting and cleaning (清洗): what the collectors do, and how good their data are.",
     "pages": "Pages for people, and this document.",
 }
 _INTRO = (
@@ -30,7 +37,8 @@ _INTRO = (
     "Send `traceparent` (W3C) or `X-Trace-Id` to choose that id; `X-Trace-Id` of the answer repeats it. "
     "Times of the market are ms since 1970 by its own clock, which a sped-up demo makes run faster than ours and ahead of it: "
     "the fields named `..._ms`, `timestamp`, `time` and `open_time` are such unless they say otherwise (`banned_until_ms` and "
-    "the ages of reports are by our clock). Times written as text are ours, in UTC. "
+    "the ages of reports are by our clock). Times written as text are ours, in UTC, but for those of judgments and trades "
+    "(`opened_at`, `closed_at`, `judged_at`), which are of the market. "
     "Unknown paths (404) and wrong methods (405) are told in the same shape. "
     "Until there are accounts, only requests under a loopback address are answered."
 )

@@ -52,7 +52,7 @@ def open_deps(settings: Settings, *, draining: Callable[[], bool]) -> Deps:
         metrics=metrics,
         run_dir=settings.run_dir,
         log_dir=settings.log_dir,
-        notices_dir=settings.state_dir / "notices",
+        notices_dir=settings.notices_dir,
         now=lambda: datetime.now(UTC),
         host=_sampled(HostProbe(settings.state_dir)),
         draining=draining,

@@ -24,6 +24,7 @@ from api.main import CUT, create_app
 from api.parts import open_deps
 from app.errors import FlotillaError
 from app.host import lifecycle
+from app.host.metrics import Metrics
 from app.settings import Settings, load
 from app.usecases.check_health import told
 from app.usecases.reconcile_fleet import reconcile
@@ -45,9 +46,11 @@ def run() -> None:
     settings = load(os.environ)
     life = lifecycle.begin(NAME, settings.run_dir, level=settings.log.level)
     deps = replace(open_deps(settings, draining=life.draining.is_set), apart=_in_a_thread)
+    life.beat("starting")  # on a machine that is busy, what comes next takes longer than a heartbeat
     connections = _room_for_connections()
     deps.hub.leave_room(connections)
     server = Server((settings.api.host, settings.api.port), create_app(deps), connections=connections)
+    life.beat("starting")
     server.start()
     push = deps.hub.start()
     _log.info("serving at %s", settings.address)
@@ -55,7 +58,10 @@ def run() -> None:
     gc.freeze()  # what is loaded now stays: the collector need not walk it again
     turns = _Turns()
     gevent.spawn(_warm_up, deps)
-    loops = [gevent.spawn(_reconcile_forever, deps, turns), gevent.spawn(_beat_forever, settings, life, turns)]
+    loops = [
+        gevent.spawn(_reconcile_forever, deps, turns),
+        gevent.spawn(_beat_forever, settings, life, turns, deps.metrics),
+    ]
     while not life.draining.is_set() and push.is_alive() and not any(loop.dead for loop in loops):
         gevent.sleep(0.1)
     broken = not life.draining.is_set()  # a loop ended by an error that nobody foresaw: supervisord starts us afresh
@@ -183,13 +189,14 @@ def _warm_up(deps: Deps) -> None:
         _log.info("the caches begin empty: %s", told(error))
 
 
-def _beat_forever(settings: Settings, life: lifecycle.Life, turns: _Turns) -> None:
+def _beat_forever(settings: Settings, life: lifecycle.Life, turns: _Turns, metrics: Metrics) -> None:
     """Touch the heartbeat while both jobs are done: wishes are looked at, and a request of our own is answered, over the
     network, like anybody's.
     """
     while True:
         if turns.go_on and _answers(settings):
             life.beat("serving")
+            metrics.publish(settings.run_dir, NAME)
         gevent.sleep(BEAT_EVERY_S)
 
 

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from app.domain.market.market_time import MarketTime, ms_of
 from app.settings import Settings
 from app.usecases.market_source import Source
-from app.usecases.read_market import MarketTime
 
 
 def exchanges(settings: Settings) -> tuple[str, ...]:
@@ -19,7 +19,7 @@ def exchange(settings: Settings, named: str | None) -> str:
 
 def market_time(settings: Settings, now: datetime) -> MarketTime:
     """The market's time."""
-    return _of(settings).time(int(now.timestamp() * 1000))
+    return _of(settings).time(ms_of(now))
 
 
 def _of(settings: Settings) -> Source:

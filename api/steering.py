@@ -36,7 +36,7 @@ class Steering(Answer, frozen=True):
 def steer(call: Call[AsksT], names: Sequence[str], action: Action) -> Reply[Steering]:
     """Wish it, wait a moment for it, and say how far it got: 200 when it is so, 202 when it is on its way."""
     deps = call.deps
-    steered = steer_fleet(deps.engine, names, action, actor=call.actor, trace_id=call.trace_id, now=call.now)
+    steered = steer_fleet(deps.engine, names, action, call.asking)
     reached = settled(deps.engine, steered, names)
     done, doing, already = _WORDS[action]
     if reached and not steered.asked:

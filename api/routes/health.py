@@ -1,6 +1,6 @@
 """Whether the API lives, whether the fleet is ready, and the figures that Prometheus collects."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -75,17 +75,22 @@ def ready(call: Call[Nothing]) -> Reply[Readiness]:
 
 def metrics(call: Call[Nothing]) -> Reply[File]:
     """Serve the figures of all processes, and those of the fleet as it is now."""
+    return Reply(File(exposition(metrics_now(call)).encode()))
+
+
+def metrics_now(call: Call[Any]) -> Snapshots:
+    """The figures of all processes; our own as they are at this moment."""
     deps = call.deps
     others = read_all(deps.run_dir, call.now.timestamp())
     own, now = deps.metrics.snapshot("main-app"), _fleet_now(call).snapshot("main-app")
     found = (own, now, *(snapshot for snapshot in others.found if snapshot.process != "main-app"))
-    return Reply(File(exposition(Snapshots(found, others.skipped)).encode()))
+    return Snapshots(found, others.skipped)
 
 
 def _fleet_now(call: Call[Nothing]) -> Metrics:
     """What can only be seen from outside a process."""
     deps, found = call.deps, Metrics()
-    found.gauge("flotilla_disk_free_bytes", deps.host().disk_free_mb * _MB)
+    found.gauge("flotilla_disk_free_bytes", deps.host().disk_free_mb * 1_000_000)
     found.gauge("flotilla_broker_up", _answers(deps.redis))
     found.gauge("flotilla_database_up", _count_tasks(deps, found))
     found.gauge("flotilla_supervisord_up", _look_at_processes(call, found))

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from api import source
-from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
+from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route, Spelled
 from app.cache.market import CachedCandle, CachedTicker
 from app.domain.market import symbols, timeframes
+from app.domain.market.market_time import MarketTime, ms_of
 from app.domain.market.readings import Status
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.market.values import Level
@@ -22,17 +23,8 @@ from app.storage import collectors
 from app.storage.collectors import Collector
 from app.storage.database import reading
 from app.usecases.market_source import why_not_there
-from app.usecases.read_market import (
-    MOST_ROWS,
-    OPEN_INTEREST_FRESH_MS,
-    TICKER_FRESH_MS,
-    MarketTime,
-    known_symbols,
-)
+from app.usecases.read_market import MOST_ROWS, OPEN_INTEREST_FRESH_MS, TICKER_FRESH_MS, known_symbols, of_last_minute
 
-Spelled = Annotated[
-    str, Meta(min_length=2, max_length=40, description="Such as BTCUSDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
-]
 Named = Annotated[str, Meta(max_length=30, description="One of the present source; without it, the first.")] | None
 Age = Annotated[int | None, Meta(description="In ms of the market's time; null where it is not known.")]
 Moment = Annotated[int, Meta(ge=0, le=2**53)]
@@ -286,10 +278,13 @@ _BADNESS = ("running", "starting", "stopped", "degraded", "failing")
 
 
 def ticker(call: Call[PairAsked]) -> Reply[TickerView]:
-    """Read the newest ticker of one pair."""
+    """Read the newest ticker of one pair. Where no exchange was named, another stands in for one that has nothing fresh."""
     exchange, symbol = _place(call, call.asks.symbol, call.asks.exchange)
-    found = call.deps.market.ticker(exchange, symbol)
-    return Reply(ticker_view(exchange, symbol, found, _time(call)))
+    found, time = call.deps.market.ticker(exchange, symbol), _time(call)
+    if call.asks.exchange is None and (found is None or not of_last_minute(found, time)):
+        said = call.deps.market.reference(source.exchanges(call.deps.settings), time, symbol).get(symbol)
+        exchange, found = (exchange, found) if said is None else (said.exchange, said)
+    return Reply(ticker_view(exchange, symbol, found, time))
 
 
 def tickers(call: Call[TickersAsked]) -> Reply[TickerViews]:
@@ -435,7 +430,7 @@ def exchanges(call: Call[Nothing]) -> Reply[ExchangeViews]:
 
 def reported(call: Call[Any]) -> Seen:
     """What market-feed last said of itself."""
-    return feed_report.look(call.deps.run_dir, int(call.now.timestamp() * 1000))
+    return feed_report.look(call.deps.run_dir, ms_of(call.now))
 
 
 def unreported(rows: Iterable[Collector], report: FeedReport | None) -> list[Collector]:

@@ -16,6 +16,7 @@ from api.routes.market import Ms, TickerView, reported, ticker_view, unreported
 from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
 from app.domain.market import symbols
 from app.domain.market.consistency import disagreements
+from app.domain.market.market_time import MarketTime
 from app.domain.market.quality import Quality
 from app.domain.market.values import BookTop
 from app.errors import Conflict, FlotillaError, InvalidInput, NotFound, Unavailable
@@ -23,7 +24,6 @@ from app.host.feed_report import CollectorReport, FeedReport, FeedState
 from app.storage import collectors, refused
 from app.storage.collectors import Collector, Desired
 from app.storage.database import reading
-from app.usecases.read_market import MarketTime
 from app.usecases.steer_collectors import steer_collector
 
 Consistency = Literal["ok", "warning", "critical", "unknown"]
@@ -199,9 +199,11 @@ class DataFlow(FeedAnswer, frozen=True, kw_only=True):
     away_since_ms: Annotated[
         int | None, Meta(description="Since when the database does not take them, in market time.")
     ]
+    held_back: Annotated[int | None, Meta(description="Rows that were not stored because the disk is scarce.")]
+    why_held_back: Annotated[str | None, Meta(description="Empty while everything is stored.")]
 
 
-class CheckView(Answer, frozen=True):
+class CleaningCheck(Answer, frozen=True):
     """One cleaning check: how often it refused or marked something, and the newest example."""
 
     check: str
@@ -216,7 +218,7 @@ class CleanStats(FeedAnswer, frozen=True, kw_only=True):
 
     refused: int | None
     marked: int | None
-    checks: list[CheckView]
+    checks: list[CleaningCheck]
 
 
 class SymbolTops(Answer, frozen=True):
@@ -316,7 +318,8 @@ def read_flow(call: Call[Nothing]) -> Reply[DataFlow]:
     """Read how many messages a second pass each channel and stage."""
     report, feed, age_ms = reported(call)
     if report is None:
-        nothing: dict[str, Any] = {"channels": [], "tables": [], "waiting": None, "lost": None, "away_since_ms": None}
+        unknown = dict.fromkeys(("waiting", "lost", "away_since_ms", "held_back", "why_held_back"))
+        nothing: dict[str, Any] = {"channels": [], "tables": []} | unknown
         return Reply(
             DataFlow(feed=feed, age_ms=age_ms, stages=[StageFlow(stage, None, None) for stage in _STAGES], **nothing)
         )
@@ -349,6 +352,8 @@ def read_flow(call: Call[Nothing]) -> Reply[DataFlow]:
             waiting=report.store.waiting,
             lost=report.store.lost,
             away_since_ms=report.store.away_since_ms,
+            held_back=report.store.held_back,
+            why_held_back=report.store.why_held_back,
         )
     )
 
@@ -356,7 +361,7 @@ def read_flow(call: Call[Nothing]) -> Reply[DataFlow]:
 def read_clean_stats(call: Call[Nothing]) -> Reply[CleanStats]:
     """Read what each cleaning check refused or marked, with the newest example."""
     report, feed, age_ms = reported(call)
-    checks = [msgspec.convert(one, CheckView, from_attributes=True) for one in (report.checks if report else ())]
+    checks = [msgspec.convert(one, CleaningCheck, from_attributes=True) for one in (report.checks if report else ())]
     sums = {v: sum(c.count for c in checks if c.verdict == v) if report else None for v in ("refuse", "mark")}
     return Reply(CleanStats(feed=feed, age_ms=age_ms, refused=sums["refuse"], marked=sums["mark"], checks=checks))
 
@@ -404,10 +409,8 @@ def _steer(call: Call[CollectorAsked], desired: Desired) -> Reply[CollectorWish]
         call.deps.engine,
         call.asks.name,
         desired,
+        call.asking,
         exchanges=source.exchanges(call.deps.settings),
-        actor=call.actor,
-        trace_id=call.trace_id,
-        now=call.now,
     )
     return Reply(CollectorWish(changed, _view(row, reported(call).state)), 202 if changed else 200)
 
@@ -585,6 +588,8 @@ ROUTES = (
             waiting=0,
             lost=0,
             away_since_ms=None,
+            held_back=0,
+            why_held_back="",
         ),
         quiet=True,
     ),
@@ -592,7 +597,9 @@ ROUTES = (
         "clean-stats",
         read_clean_stats,
         "What cleaning refused and marked",
-        CleanStats(feed="ok", age_ms=400, refused=2, marked=0, checks=[CheckView("crossed", "refuse", 2, _MS, "...")]),
+        CleanStats(
+            feed="ok", age_ms=400, refused=2, marked=0, checks=[CleaningCheck("crossed", "refuse", 2, _MS, "...")]
+        ),
     ),
     _reading(
         "market-data",

@@ -3,14 +3,22 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from api.deps import Deps
 from app.errors import FlotillaError
+from app.usecases.asking import Asking
 
 JSON = "application/json"
+Spelled = Annotated[
+    str, Meta(min_length=2, max_length=40, description="Such as BTCUSDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
+]
+"""A symbol as anybody writes it; ``app.domain.market.symbols`` knows them all."""
+StrategyName = Literal["V3", "ICT"]
+"""Those of ``app.domain.strategies.table``; a house rule keeps them equal."""
 
 
 class Asks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +61,11 @@ class Call(Generic[AsksT]):
     trace_id: str
     actor: str = "api"
     last_event_id: str | None = None  # of a client that comes back to a stream
+
+    @property
+    def asking(self) -> Asking:
+        """Who asks, for what leaves a trace."""
+        return Asking(self.actor, self.trace_id, self.now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,15 @@ import msgspec
 from msgspec import Meta
 
 from api import source
-from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
+from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route, Spelled
 from app.domain.market import symbols as spelling
 from app.errors import Conflict, InvalidInput, NotFound, Unavailable
 from app.storage import symbols
 from app.storage.database import reading
 from app.storage.symbols import MarketNote, Symbol
-from app.usecases.change_symbols import Asking, add_symbol, remove_symbol, set_status, update_numbers
+from app.usecases.change_symbols import add_symbol, remove_symbol, set_status, update_numbers
 
 SymbolStatus = Literal["ACTIVE", "INACTIVE", "SUSPENDED"]
-Spelled = Annotated[
-    str, Meta(min_length=2, max_length=40, description="Such as BTCUSDT, BTC-USDT-SWAP, BTC/USDT:USDT.")
-]
 
 
 class SymbolView(Answer, frozen=True):
@@ -119,22 +116,20 @@ def read_symbol(call: Call[SymbolAsked]) -> Reply[SymbolView]:
 def add(call: Call[NewSymbol]) -> Reply[SymbolView]:
     """Add a pair; the feed watches it from its next look on, on the exchanges that trade it."""
     asked, deps = call.asks, call.deps
-    pair = add_symbol(deps.engine, deps.look_up, spelling.parse(asked.symbol), asked.status, _asking(call))
+    pair = add_symbol(deps.engine, deps.look_up, spelling.parse(asked.symbol), asked.status, call.asking)
     return Reply(_view(pair), 201)
 
 
 def change(call: Call[SymbolChange]) -> Reply[SymbolView]:
     """Watch a pair, or no longer."""
     asked, deps = call.asks, call.deps
-    return Reply(
-        _view(set_status(deps.engine, deps.look_up, spelling.parse(asked.symbol), asked.status, _asking(call)))
-    )
+    return Reply(_view(set_status(deps.engine, deps.look_up, spelling.parse(asked.symbol), asked.status, call.asking)))
 
 
 def remove(call: Call[SymbolAsked]) -> Reply[SymbolRemoved]:
     """Remove a pair, and with it its judgments, trades and statistics."""
     name = spelling.parse(call.asks.symbol)
-    remove_symbol(call.deps.engine, call.deps.look_up, name, _asking(call))
+    remove_symbol(call.deps.engine, call.deps.look_up, name, call.asking)
     return Reply(SymbolRemoved(name))
 
 
@@ -153,11 +148,7 @@ def update(call: Call[Nothing]) -> Reply[SymbolsUpdated]:
         for pair, ticker in deps.market.tickers([exchange])
         if ticker is not None
     ]
-    return Reply(SymbolsUpdated(update_numbers(deps.engine, deps.look_up, notes, _asking(call))))
-
-
-def _asking(call: Call[NewSymbol] | Call[SymbolChange] | Call[SymbolAsked] | Call[Nothing]) -> Asking:
-    return Asking(call.actor, call.trace_id, call.now)
+    return Reply(SymbolsUpdated(update_numbers(deps.engine, deps.look_up, notes, call.asking)))
 
 
 def _view(pair: Symbol) -> SymbolView:

@@ -21,6 +21,7 @@ from app.storage import audit, processes
 from app.storage.database import reading
 from app.usecases.check_health import told
 
+TRACE = "^[A-Za-z0-9_-]{1,64}$"
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -79,7 +80,7 @@ class LogsAsked(Asks, frozen=True):
     lines: Annotated[int, Meta(ge=1, le=1000, description="How many, the newest.")] = 50
     process: Annotated[str, Meta(max_length=50, description="Of one process only.")] | None = None
     level: Annotated[Level | None, Meta(description="At least of this level.")] = None
-    trace_id: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$", description="Of one request only.")] | None = None
+    trace_id: Annotated[str, Meta(pattern=TRACE, description="Of one request only.")] | None = None
 
 
 class Logs(Answer, frozen=True):

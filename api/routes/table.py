@@ -1,6 +1,23 @@
 """Every route there is. The application, the documentation and its tests all read this."""
 
-from api.routes import control, health, market, pages, push, qingxi, symbols, system, tasks
+from api.routes import (
+    control,
+    health,
+    market,
+    monitoring,
+    pages,
+    push,
+    qingxi,
+    recovery,
+    settings,
+    statistics,
+    strategies,
+    symbols,
+    system,
+    tasks,
+    tools,
+    trades,
+)
 from api.routes.route import AnyRoute
 
 ROUTES: tuple[AnyRoute, ...] = (
@@ -10,6 +27,13 @@ ROUTES: tuple[AnyRoute, ...] = (
     *control.ROUTES,
     *symbols.ROUTES,
     *market.ROUTES,
+    *strategies.ROUTES,
+    *settings.ROUTES,
+    *statistics.ROUTES,
+    *trades.ROUTES,
+    *tools.ROUTES,
+    *monitoring.ROUTES,
+    *recovery.ROUTES,
     *push.ROUTES,
     *qingxi.ROUTES,
     *pages.ROUTES,

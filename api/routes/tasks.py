@@ -9,11 +9,12 @@ from msgspec import Meta
 from api.routes.route import Answer, Asks, Call, Nothing, Reply, Route
 from app.domain.tasks import Status, Task
 from app.errors import Conflict, InvalidInput, NotFound, Unavailable
+from app.host import posture_file
 from app.storage import tasks
 from app.storage.database import reading
 from app.usecases.ask_task import ask_task
 from app.usecases.cancel_task import cancel_task
-from app.usecases.task_table import KINDS
+from app.usecases.task_table import KINDS, waiting_kinds
 
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1, description="The number of the task.")]
 
@@ -35,6 +36,9 @@ class TaskView(Answer, frozen=True):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    waits_for: Annotated[
+        str | None, Meta(description="Why nobody begins it; null while it only waits for its turn.")
+    ] = None
 
 
 class TaskPage(Answer, frozen=True):
@@ -84,13 +88,11 @@ def ask(call: Call[NewTask]) -> Reply[TaskView]:
     task = ask_task(
         call.deps.engine,
         call.deps.bell,
+        call.asking,
         kind=call.asks.kind,
         payload=call.asks.payload,
-        actor=call.actor,
-        trace_id=call.trace_id,
-        now=call.now,
     )
-    return Reply(_view(task), 202)
+    return Reply(_view(task, _waiting(call)), 202)
 
 
 def read_page(call: Call[TasksAsked]) -> Reply[TaskPage]:
@@ -99,7 +101,8 @@ def read_page(call: Call[TasksAsked]) -> Reply[TaskPage]:
     with reading(call.deps.engine) as db:
         found = tasks.recent(db, limit=asked.limit + 1, status=asked.status, before_id=asked.before_id)
     shown = found[: asked.limit]
-    return Reply(TaskPage([_view(task) for task in shown], shown[-1].id if len(found) > len(shown) else None))
+    waiting = _waiting(call)
+    return Reply(TaskPage([_view(task, waiting) for task in shown], shown[-1].id if len(found) > len(shown) else None))
 
 
 def read_one(call: Call[TaskAsked]) -> Reply[TaskView]:
@@ -108,12 +111,12 @@ def read_one(call: Call[TaskAsked]) -> Reply[TaskView]:
         task = tasks.get(db, call.asks.id)
     if task is None:
         raise NotFound(f"There is no task {call.asks.id}.", cure="GET /api/system/tasks lists them.")
-    return Reply(_view(task))
+    return Reply(_view(task, _waiting(call)))
 
 
 def cancel(call: Call[TaskAsked]) -> Reply[TaskView]:
     """Cancel a task: at once while it waits, after its present slice while it runs."""
-    task = cancel_task(call.deps.engine, call.asks.id, actor=call.actor, trace_id=call.trace_id, now=call.now)
+    task = cancel_task(call.deps.engine, call.asks.id, call.asking)
     return Reply(_view(task), 200 if task.status == "cancelled" else 202)
 
 
@@ -122,8 +125,16 @@ def read_kinds(_call: Call[Nothing]) -> Reply[Kinds]:
     return Reply(Kinds([KindView(kind.name, kind.queue, kind.summary) for kind in KINDS.values()]))
 
 
-def _view(task: Task) -> TaskView:
-    return msgspec.convert(task, TaskView, from_attributes=True)
+def _waiting(call: Call[Any]) -> frozenset[str]:
+    """The kinds that are not begun just now."""
+    return waiting_kinds(posture_file.read(call.deps.settings.run_dir, call.now))
+
+
+def _view(task: Task, waiting: frozenset[str] = frozenset()) -> TaskView:
+    view = msgspec.convert(task, TaskView, from_attributes=True)
+    if task.status == "pending" and task.kind in waiting:
+        return msgspec.structs.replace(view, waits_for="The machine is busy; it is begun in six hours at the latest.")
+    return view
 
 
 _TASK = TaskView(

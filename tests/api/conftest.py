@@ -87,7 +87,7 @@ class Fleet:
 
     def start(self) -> None:
         """Start it and wait until every process has worked."""
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)]
+        command = [sys.executable, "-m", "ops.supervise", "-c", str(self._conf)]
         env = os.environ | {"PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: set(self.states().values()) == {"RUNNING"}, within_s=30)

@@ -139,6 +139,42 @@ def test_a_body_that_is_no_json_is_refused(client: FlaskClient, body: str | byte
     assert error_of(answer)["type"] == "InvalidInput"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        (
+            "/api/v1/monitoring/metrics",
+            {"metric_type": "SYSTEM_HEALTH", "component": "a\0b", "success_count": 1, "total_count": 1},
+            "component",
+        ),
+        ("/api/system/tasks", {"kind": "drill", "payload": {"a\0b": 1}}, "payload"),
+        ("/api/system/tasks", {"kind": "drill", "payload": {"a": [{"b": ["c\0"]}]}}, "payload"),
+    ],
+)
+def test_a_zero_byte_anywhere_in_a_body_is_refused_for_postgresql_could_not_keep_it(
+    client: FlaskClient, path: str, body: dict, field: str
+):
+    answer = client.post(path, json=body)
+
+    assert answer.status_code == 400
+    assert error_of(answer)["message"].startswith(f"{field} holds a zero byte")
+
+
+def test_a_zero_byte_in_a_query_is_refused(client: FlaskClient):
+    answer = client.get("/api/v1/monitoring/metrics?component=a%00b")
+
+    assert error_of(answer)["message"].startswith("component holds a zero byte")
+
+
+def test_a_body_that_is_nested_deeply_is_searched_without_an_end(client: FlaskClient):
+    deep = "[" * 400 + "]" * 400
+    answer = client.post(
+        "/api/system/tasks", data=f'{{"kind": "drill", "payload": {{"a": {deep}}}}}', content_type="application/json"
+    )
+
+    assert answer.status_code == 400
+
+
 def test_a_body_that_is_not_sent_as_json_is_refused(client: FlaskClient):
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", None):
         answer = client.post("/api/control/systemd/start", data='{"service": "monitor"}', content_type=content_type)
@@ -208,3 +244,24 @@ def test_a_usable_trace_id_is_kept_and_another_one_replaced(headers: dict[str, s
     found = trace_id_of(Headers(headers))
 
     assert found == kept if kept else len(found) == 32
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (
+            {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 9},
+            "a list of 1 to 9 entries, each text",
+        ),
+        ({"type": "array", "items": {"type": "integer"}}, "a list, each a whole number"),
+        ({"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}]}, "a number of at least 0"),
+    ],
+)
+def test_what_may_be_given_is_told_in_words(schema: dict, words: str):
+    assert door.allowed(schema) == words
+
+
+def test_of_what_may_be_anything_it_is_only_said_that_it_is_missing(client: FlaskClient):
+    answer = client.post("/api/v1/settings/maxLossAmount", json={})
+
+    assert error_of(answer)["message"] == "value is missing."

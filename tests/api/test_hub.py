@@ -114,11 +114,13 @@ def test_each_kind_of_news_is_an_event_with_an_id_and_its_data(make: Make, tell)
     tell("kline:BTC/USDT%3AUSDT:1m", close=2)
     tell("depth:BTC/USDT%3AUSDT", bid=3)
     tell("collector:demo-binance", state="running")
+    tell("judgment:BTC/USDT%3AUSDT:V3", signal="BUY")
+    tell("trade:BTC/USDT%3AUSDT:V3", what="opened")
 
-    wait_for(lambda: "collector" in told.names, within_s=10)
+    wait_for(lambda: "trade" in told.names, within_s=10)
     assert [name for name in told.names if name in TOPICS] == list(TOPICS)
     assert ("kline", {"exchange": "demo-binance", "close": 2}) in told.events
-    assert told.last_id == "7.1-4"
+    assert told.last_id == "7.1-6"
 
 
 def test_a_client_hears_what_it_asked_for_and_collectors_are_for_everybody(make: Make, tell):

@@ -128,6 +128,7 @@ def test_no_two_shapes_share_a_name():
     shapes = {shape for route in ROUTES for shape in (route.asks, route.answer)}
 
     assert len({shape.__name__ for shape in shapes}) == len(shapes)
+    assert not [name for name in DOCUMENT["components"]["schemas"] if "." in name], "these are named by their module"
 
 
 @pytest.fixture
@@ -168,6 +169,64 @@ REQUESTS = [
     ("POST", "/api/control/systemd/start", {"service": "market-feed"}),
     ("POST", "/api/control/systemd/stop", {"service": "main-app"}),
     ("POST", "/api/control/systemd/restart", {}),
+    ("GET", "/api/v1/strategies/v3/judgments", None),
+    ("GET", "/api/v1/strategies/ict/judgments", None),
+    ("GET", "/api/v1/strategies/current-status", None),
+    ("GET", "/api/v1/strategies/status", None),
+    ("POST", "/api/v1/strategies/v3/analyze", {"symbol": "BTCUSDT"}),
+    ("POST", "/api/v1/strategies/ict/analyze", {"symbol": "NOUSDT"}),
+    ("POST", "/api/v1/strategies/ict/analyze", {"symbol": "BTCUSDT"}),
+    ("POST", "/api/v1/strategies/batch-analyze", {"symbols": ["BTCUSDT", "NOUSDT", "??"]}),
+    ("GET", "/api/v1/monitoring/system", None),
+    ("GET", "/api/v1/monitoring/metrics", None),
+    (
+        "POST",
+        "/api/v1/monitoring/metrics",
+        {"metric_type": "API_SUCCESS_RATE", "component": "x", "success_count": 1, "total_count": 2},
+    ),
+    ("GET", "/api/v1/monitoring/symbols", None),
+    ("GET", "/api/v1/monitoring/health", None),
+    ("POST", "/api/v1/monitoring/{symbol}/statistics", {"strategy": "V3"}),
+    ("GET", "/api/architecture/services", None),
+    ("GET", "/api/architecture/health-check", None),
+    ("GET", "/api/architecture/metrics", None),
+    ("GET", "/api/architecture/status", None),
+    ("GET", "/api/architecture/fault-recovery/strategies", None),
+    ("GET", "/api/architecture/fault-recovery/actions", None),
+    ("GET", "/api/observability/logs", None),
+    ("GET", "/api/observability/traces?trace_id=abc", None),
+    ("GET", "/api/observability/alerts", None),
+    ("POST", "/api/observability/alerts/acknowledge", {"name": "nothing"}),
+    ("GET", "/api/observability/metrics", None),
+    ("GET", "/api/v1/settings", None),
+    ("GET", "/api/v1/settings/{name}", None),
+    ("POST", "/api/v1/settings/{name}", {"value": 50}),
+    ("POST", "/api/v1/settings/{name}", {"value": 51}),
+    ("DELETE", "/api/v1/settings/{name}", {}),
+    ("GET", "/api/v1/strategies/statistics", None),
+    ("GET", "/api/v1/strategies/cumulative-statistics", None),
+    ("GET", "/api/v1/trades/statistics", None),
+    ("GET", "/api/v1/trades/equity-curve", None),
+    ("GET", "/api/v1/trades", None),
+    ("GET", "/api/v1/trades/active", None),
+    ("GET", "/api/v1/trades/check-creation?symbol=BTCUSDT&strategy=V3", None),
+    ("GET", "/api/v1/trades/cooldown-status", None),
+    ("GET", "/api/v1/trades/{id}", None),
+    ("PUT", "/api/v1/trades/{id}", {"stop_loss": 43000}),
+    ("POST", "/api/v1/trades/{id}/close", {}),
+    (
+        "POST",
+        "/api/v1/trades",
+        {"symbol": "BTCUSDT", "strategy": "V3", "direction": "LONG", "stop_loss": 90, "take_profit": 120},
+    ),
+    ("POST", "/api/v1/trades/auto-close", {}),
+    ("POST", "/api/v1/tools/leverage-calculator", {}),
+    ("POST", "/api/v1/tools/risk-calculator", {"balance": 10000, "entry": 100, "stop": 98, "leverage": 10}),
+    ("POST", "/api/v1/tools/rolling-calculator", {"entry": 100, "target": 120}),
+    ("POST", "/api/v1/strategies/rolling/calculate", {"entry": 100, "target": 100}),
+    ("POST", "/api/v1/tools/dynamic-rolling-calculator", {"entry": 100, "target": 120, "prices": [101, 99.5]}),
+    ("GET", "/api/v1/tools/rolling-parameters", None),
+    ("POST", "/api/v1/tools/system-test", {}),
     ("GET", "/api/v1/symbols", None),
     ("GET", "/api/v1/symbols/active", None),
     ("GET", "/api/v1/symbols/{symbol}", None),
@@ -200,7 +259,7 @@ REQUESTS = [
     ("GET", "/api/qingxi/stats", None),
     ("GET", "/api/qingxi/refused", None),
 ]
-IN_PATH = {"{id}": "1", "{symbol}": "BTCUSDT", "{name}": "demo-binance"}
+IN_PATH = {"settings/{name}": "settings/maxLossAmount", "{id}": "1", "{symbol}": "BTCUSDT", "{name}": "demo-binance"}
 
 
 def filled(path: str) -> str:

@@ -58,6 +58,12 @@ def test_not_ready_without_supervisord_says_so_and_when_to_ask_again(client: Fla
     assert answer.get_json()["error"]["message"] == "Not ready: supervisord."
 
 
+def test_a_database_file_that_was_moved_away_is_told_though_it_still_answers(client: FlaskClient, deps: Deps):
+    Path(str(deps.engine.url.database)).unlink()
+
+    assert checks(client.get("/health/ready"))["database"] == (False, "gone")
+
+
 def test_not_ready_while_draining(deps: Deps):
     answer = create_app(replace(deps, draining=lambda: True)).test_client().get("/health/ready")
 

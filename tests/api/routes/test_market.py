@@ -144,6 +144,26 @@ def test_while_nobody_knows_the_markets_time_nothing_is_fresh(client: FlaskClien
 
 
 @pytest.mark.usefixtures("pairs")
+def test_while_the_first_exchange_is_silent_the_next_one_says_the_price(client: FlaskClient, cache: MarketCache):
+    cache.put_tickers([ticker(age_ms=61_000, price=1.0), ticker(EXCHANGES[2], price=3.0)])
+    found = data(client, "market/ticker?symbol=BTCUSDT")
+    assert (found["exchange"], found["price"], found["status"]) == (EXCHANGES[2], 3.0, "ok")
+
+    named = data(client, f"market/ticker?symbol=BTCUSDT&exchange={EXCHANGES[0]}")
+    assert (named["exchange"], named["price"]) == (EXCHANGES[0], 1.0)
+    cache.put_tickers([ticker(price=1.5)])
+    assert data(client, "market/ticker?symbol=BTCUSDT")["price"] == 1.5
+
+
+@pytest.mark.usefixtures("pairs")
+def test_while_all_are_silent_the_first_one_says_its_last_price_and_its_age(client: FlaskClient, cache: MarketCache):
+    cache.put_tickers([ticker(age_ms=95_000, price=1.0), ticker(EXCHANGES[1], age_ms=94_000, price=2.0)])
+    found = data(client, "market/ticker?symbol=BTCUSDT")
+
+    assert (found["exchange"], found["price"], found["status"], found["age_ms"]) == (EXCHANGES[0], 1.0, "stale", 95_000)
+
+
+@pytest.mark.usefixtures("pairs")
 def test_tickers_are_those_of_every_pair_and_exchange(client: FlaskClient, cache: MarketCache):
     cache.put_tickers([ticker(EXCHANGES[1], price=2.0)])
 

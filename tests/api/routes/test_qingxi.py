@@ -162,6 +162,7 @@ def test_flow_is_unknown_at_the_first_look_and_a_rate_at_the_second(client: Flas
     rates = {one["channel"]: one["per_s"] for one in second["channels"]}
     assert rates == {"depth": 0.0, "trades": 250.0}
     assert (second["waiting"], second["lost"], second["away_since_ms"]) == (3, 0, None)
+    assert (second["held_back"], second["why_held_back"]) == (0, "")
 
 
 @pytest.mark.usefixtures("market")

@@ -1,9 +1,13 @@
 """Asking for tasks over HTTP: the row, the bell, the pages and the cancelling."""
 
+from pathlib import Path
+
 import redis
 from flask.testing import FlaskClient
 
 from api.deps import Deps
+from app.domain.posture import Posture
+from app.host import posture_file
 from app.storage import tasks
 from app.storage.database import reading, transaction
 from tests.builders import NOW
@@ -53,6 +57,14 @@ def test_pages_lead_from_the_newest_to_the_oldest(client: FlaskClient):
         query = f"?limit=2&before_id={data['next_before_id']}" if data["next_before_id"] else ""
 
     assert seen == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
+
+
+def test_what_waits_for_a_strained_machine_says_so(client: FlaskClient, deps: Deps):
+    posture_file.write(Path(deps.run_dir), Posture(strained=True, why_strained="CPU"), NOW)
+    kinds = {"kind": "check_database"}, DRILL
+    waits = [client.post("/api/system/tasks", json=kind).get_json()["data"]["waits_for"] for kind in kinds]
+
+    assert waits == ["The machine is busy; it is begun in six hours at the latest.", None]
 
 
 def test_tasks_can_be_asked_for_by_status(client: FlaskClient):
