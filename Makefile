@@ -9,7 +9,7 @@ ifdef EXCHANGES
 export FLOTILLA__FEED__EXCHANGES = $(EXCHANGES)
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup run start stop ps doctor logs worker test check fix bench lock schema clean
+.PHONY: help setup run start stop ps doctor logs worker test chaos check fix bench lock schema clean
 
 ##@ Use
 help: ## Show this list
@@ -33,7 +33,9 @@ worker: setup ## Run one process alone, to debug it: make worker NAME=monitor
 	@test -n "$(NAME)" || { echo "Say which: make worker NAME=monitor"; exit 2; }
 	@exec $(BIN)/python -m ops.alone "$(NAME)"
 test: $(BIN)/.installed-dev ## Run every test that this machine has servers for
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+chaos: $(BIN)/.installed-dev ## Hurt a fleet of its own in every way, and see that it recovers with nothing lost (20 minutes)
+	@$(BIN)/python -m ops.bench.chaos $(ARGS)
 check: $(BIN)/.installed-dev ## Everything else that CI runs: format, lint, types, imports, house rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from app import settings as settings_module
-from app.errors import FlotillaError, InvalidInput, Misconfigured, Unavailable
+from app.errors import CorruptData, FlotillaError, InvalidInput, Misconfigured, Unavailable
 from app.host import fleet_file, fleet_source, logs
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.supervisor import Supervisor
@@ -71,7 +71,7 @@ def stop(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def ps(settings: Settings, args: argparse.Namespace) -> int:
-    """Show one row a process; 1 when one that should run does not, or is silent."""
+    """Show one row a process; exit code 1 when one that should run does not, or is silent."""
     reports = _reports(settings)
     if args.json:
         _print_json([asdict(report) for report in reports])
@@ -99,8 +99,16 @@ def ps(settings: Settings, args: argparse.Namespace) -> int:
     return WELL if all(report.fresh or report.name in idle for report in reports) else NOT_WELL
 
 
+def top(settings: Settings, args: argparse.Namespace) -> int:
+    """Show the whole fleet on one screen, again and again until Ctrl-C."""
+    from ops import top as screen
+
+    screen.watch(settings, every_s=args.every, once=args.once)
+    return WELL
+
+
 def doctor(settings: Settings, args: argparse.Namespace) -> int:
-    """Examine everything that Flotilla stands on; 1 when something is broken."""
+    """Examine everything that Flotilla stands on; exit code 1 when something is broken."""
     from ops import doctor as examination
 
     findings = examination.examine(settings, drill=args.drill)
@@ -123,6 +131,8 @@ def show_logs(settings: Settings, args: argparse.Namespace) -> int:
     if not args.follow:
         entries = logs.tail(settings.log_dir, args.process, args.lines, level=args.level, trace=args.trace)
         _print_entries(entries, as_json=args.json)
+        if not entries:
+            print(f"Nothing of this kind stands in {settings.log_dir}.", file=sys.stderr)
         return WELL
     follower = logs.Follower(settings.log_dir, args.process, level=args.level, trace=args.trace)
     with contextlib.closing(follower), contextlib.suppress(KeyboardInterrupt):
@@ -148,14 +158,11 @@ def show_config(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def migrate(settings: Settings, args: argparse.Namespace) -> int:
-    """Bring the database to this version's schema; with --check only compare, 1 when it differs."""
-    from app.storage.database import open_engine
+    """Bring the database to this version's schema; with --check only compare, exit code 1 when it differs."""
     from ops import migrate as migration
 
     if args.check:
-        engine = open_engine(settings.database_url, pool_size=1)
-        found = migration.status(engine)
-        engine.dispose()
+        found = migration.status_of(settings.database_url)
         answer = {"schema": found.current, "wanted": found.head, "state": found.state}
     else:
         before, after = migration.upgrade(settings.database_url)
@@ -168,19 +175,38 @@ def migrate(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def market(settings: Settings, args: argparse.Namespace) -> int:
-    """Show one symbol: book, candles, open interest, funding, quality; 1 when the feed is silent or the price is old."""
+    """Show one symbol: book, candles, open interest, funding, quality; exit code 1 when the feed is silent or the price is old."""
     from ops import market_view
 
     seen = market_view.look(settings, args.symbol, args.exchange)
-    if args.json:
-        _print_json(seen)
-    else:
-        print("\n".join(market_view.lines(seen)))
+    _print_seen(args, seen, market_view.lines)
     return WELL if market_view.is_well(seen) else NOT_WELL
 
 
+def judge(settings: Settings, args: argparse.Namespace) -> int:
+    """Judge one symbol now by every strategy, and say why there is no trade; exit code 1 when nothing can be said of it."""
+    from ops import judge_view
+
+    seen = judge_view.judge(settings, args.symbol)
+    _print_seen(args, seen, judge_view.judged_lines)
+    return WELL if all("signal" in verdict for verdict in seen["strategies"].values()) else NOT_WELL
+
+
+def rederive(settings: Settings, args: argparse.Namespace) -> int:
+    """Judge the inputs of a stored judgment again; exit code 1 when something comes out differently."""
+    from ops import judge_view
+
+    if not 0 < args.id < 2**63:
+        raise InvalidInput(
+            f"There can be no judgment {args.id}.", cure="GET /api/v1/strategies/v3/judgments lists them."
+        )
+    seen = judge_view.again(settings, args.id)
+    _print_seen(args, seen, judge_view.again_lines)
+    return WELL if seen["same"] else NOT_WELL
+
+
 def import_candles(settings: Settings, args: argparse.Namespace) -> int:
-    """Bring in candles and funding rates from files and folders; 1 when something of them was refused."""
+    """Bring in candles and funding rates from files and folders; exit code 1 when something of them was refused."""
     from ops import import_files
 
     return import_files.run(settings, args)
@@ -191,6 +217,20 @@ def replay_files(settings: Settings, args: argparse.Namespace) -> int:
     from ops import replay_files as replaying
 
     return replaying.run(settings, args)
+
+
+def archive(settings: Settings, args: argparse.Namespace) -> int:
+    """List, verify or restore what the nights have moved out of the database; exit code 1 when something of it is not well."""
+    from ops import archive_files
+
+    return archive_files.run(settings, args)
+
+
+def backup(settings: Settings, args: argparse.Namespace) -> int:
+    """Make, list, verify or restore copies of the whole database; exit code 1 when one is not well."""
+    from ops import backup_files
+
+    return backup_files.run(settings, args)
 
 
 def ctl(settings: Settings, args: argparse.Namespace) -> int:
@@ -219,9 +259,9 @@ def _line(words: Sequence[str]) -> str:
 
 
 _CHOICE = "FLOTILLA__FEED__EXCHANGES"
-_OF_THE_FLEET = {ps, doctor, migrate, market, import_candles, replay_files}
+_OF_THE_FLEET = {ps, doctor, migrate, market, judge, rederive, import_candles, replay_files, archive, backup}
 """What reads or writes one market's data; the others do the same whichever market it is, or begin a fleet of their own."""
-_OF_A_CHOSEN_MARKET = {migrate, import_candles, replay_files}
+_OF_A_CHOSEN_MARKET = {migrate, import_candles, replay_files, archive, backup}
 """What may be done to the other market's database beside the fleet, by whoever names it on this very command line."""
 
 
@@ -264,6 +304,9 @@ def _parser() -> argparse.ArgumentParser:
     add("start", start)
     add("stop", stop)
     add("ps", ps)
+    screen = add("top", top)
+    screen.add_argument("--every", type=float, default=2.0, help="seconds between two looks (2)")
+    screen.add_argument("--once", action="store_true", help="one look, and end")
     examined = add("doctor", doctor)
     examined.add_argument("--drill", action="store_true", help="also send a task through the queue and time its start")
     shown = add("logs", show_logs)
@@ -276,9 +319,15 @@ def _parser() -> argparse.ArgumentParser:
     add("migrate", migrate).add_argument("--check", action="store_true", help="only compare")
     watched = add("market", market)
     watched.add_argument("symbol", help="in any common spelling, such as BTCUSDT")
-    watched.add_argument("--exchange", help="one of the present source; without it, the first")
+    watched.add_argument("--exchange", help="one of those that are watched; without it, the first")
+    add("judge", judge).add_argument("symbol", help="in any common spelling, such as BTCUSDT")
+    add("rederive", rederive).add_argument(
+        "id", type=int, help="its number: GET /api/v1/strategies/v3/judgments lists them"
+    )
     _import_words(add("import", import_candles))
     _replay_words(add("replay", replay_files))
+    _archive_words(add("archive", archive), shared)
+    _backup_words(add("backup", backup), shared)
     add("ctl", ctl).add_argument(
         "words", nargs=argparse.REMAINDER, help="what supervisorctl takes, such as: restart monitor"
     )
@@ -306,6 +355,33 @@ def _replay_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spot", action="store_true", help="names that leave it open, such as BTCUSDT, are spot pairs")
     parser.add_argument("--kind", help="what kind of recording, where its name does not say")
     parser.add_argument("--speed", type=float, help="so many times as fast as it was; without it, as fast as it goes")
+
+
+def _archive_words(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    deeds = parser.add_subparsers(required=True, metavar="WHAT", dest="deed")
+    _deed(deeds, "list", "Show every archive.", shared)
+    verify = _deed(
+        deeds, "verify", "Read archives through; exit code 1 when one is not what its manifest says.", shared
+    )
+    verify.add_argument("name", nargs="?", metavar="NAME", help="one of the list; all of them without it")
+    restore = _deed(deeds, "restore", "Put the rows of one back; what is there stays, twice changes nothing.", shared)
+    restore.add_argument("name", metavar="NAME", help="one of the list")
+
+
+def _backup_words(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    deeds = parser.add_subparsers(required=True, metavar="WHAT", dest="deed")
+    _deed(deeds, "create", "Copy the whole database as it is now; the fleet may go on.", shared)
+    _deed(deeds, "list", "Show every backup.", shared)
+    verify = _deed(deeds, "verify", "Read one through; exit code 1 when it is not what its manifest says.", shared)
+    verify.add_argument("name", metavar="NAME", help="one of the list")
+    restore = _deed(deeds, "restore", "Put one into an empty database, of its own kind or another.", shared)
+    restore.add_argument("name", metavar="NAME", help="one of the list")
+    restore.add_argument("--force", action="store_true", help="delete what is in the database first")
+
+
+def _deed(deeds: Any, name: str, text: str, shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = deeds.add_parser(name, parents=[shared], help=text, description=text)
+    return made
 
 
 def _idle(settings: Settings) -> set[str]:
@@ -357,6 +433,13 @@ def _print_table(head: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> N
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _print_seen(args: argparse.Namespace, seen: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]]) -> None:
+    if args.json:
+        _print_json(seen)
+    else:
+        print("\n".join(lines(seen)))
+
+
 def _print_json(answer: object) -> None:
     print(json.dumps(answer, indent=2, ensure_ascii=False, default=str))
 
@@ -380,6 +463,8 @@ def _complain(error: FlotillaError, *, as_json: bool) -> int:
             return UNAVAILABLE
         case Misconfigured():
             return MISCONFIGURED
+        case CorruptData():
+            return NOT_WELL
         case InvalidInput():
             return USAGE
         case _:

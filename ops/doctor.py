@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -29,6 +28,7 @@ from app.settings import ROOT, Settings
 from app.storage import integrity, tasks
 from app.storage.database import open_engine, reading, server_time
 from app.usecases.ask_task import ask_task
+from app.usecases.asking import Asking
 from ops import migrate
 
 Verdict = Literal["ok", "note", "bad"]
@@ -39,6 +39,7 @@ DRILL_WITHIN_S = 15.0
 _NOT_SYNCHRONISED = 5  # TIME_ERROR of adjtimex(2)
 _SYNCHRONISE = "Switch time synchronisation on: timedatectl set-ntp true"
 _FIRST_START = "It is made by the first start: make run"
+_GONE = "Put the file back with the fleet stopped, or restore a backup: flotilla backup list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def examine(settings: Settings, *, drill: bool) -> list[Finding]:
         ("memory", lambda: _memory(specs)),
         ("port", lambda: _port(settings, reports)),
         ("clock", lambda: _clock(settings)),
-        ("database", lambda: _database(settings)),
+        ("database", lambda: _database(settings, reports)),
         ("migrations", lambda: _migrations(settings)),
         ("broker", lambda: _broker(settings, running=reports is not None)),
         ("processes", lambda: process_findings(reports, settings)),
@@ -152,16 +153,19 @@ def clock_finding(answer: int) -> Finding:
     return Finding("clock", "ok", "synchronised")
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
-    if _still_to_be_made(settings):
-        yield Finding("database", "note", "there is none yet", _FIRST_START)
+def _database(settings: Settings, reports: list[ProcessReport] | None) -> Iterator[Finding]:
+    if not migrate.is_there(settings.database_url):
+        if reports is None:
+            yield Finding("database", "note", "there is none yet", _FIRST_START)
+        else:
+            yield Finding("database", "bad", "its file is gone, and the fleet writes into nothing", _GONE)
         return
     with _engine(settings) as engine, reading(engine) as db:
         found = {name: integrity.check_table(db, name) for name in integrity.table_names(db)}
     damage = [f"{name}: {problem}" for name, problems in found.items() for problem in problems or []]
     too_big = [name for name, problems in found.items() if problems is None]
     if damage:
-        cure = "Stop the fleet and restore a backup of the state folder."
+        cure = "Run: flotilla stop, then flotilla backup restore NAME --force; flotilla backup list names them."
         yield Finding("database", "bad", "; ".join(damage)[:500], cure)
     else:
         unseen = f"; too big to be looked at in one go: {', '.join(too_big)}" if too_big else ""
@@ -170,7 +174,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
 
 
 def _migrations(settings: Settings) -> Iterator[Finding]:
-    if _still_to_be_made(settings):
+    if not migrate.is_there(settings.database_url):
         yield Finding("migrations", "note", "there is no database yet", _FIRST_START)
         return
     with _engine(settings) as engine:
@@ -214,7 +218,9 @@ def process_findings(reports: list[ProcessReport] | None, settings: Settings) ->
         if report.name in settings.unneeded:
             continue  # it stands still as it should: an existing Redis is used, or a live market
         if report.state == "STOPPED":
-            yield Finding(report.name, "note", "stopped", f"Start it: flotilla ctl start {report.name}")
+            yield Finding(
+                report.name, "note", "stopped, as somebody wished", f"Start it: flotilla ctl start {report.name}"
+            )
         elif not report.fresh:
             silent = f", last heartbeat {report.heartbeat_age_s} s ago" if report.heartbeat_age_s is not None else ""
             yield Finding(report.name, "bad", f"{report.state}{silent}", f"See: flotilla logs {report.name}")
@@ -245,12 +251,12 @@ def collector_findings(seen: Seen, settings: Settings) -> Iterator[Finding]:
         verdict: Verdict = "bad" if one.state == "failing" else "ok" if one.state == "running" else "note"
         are_open = sum(link.state == "open" for link in one.connections)
         found = f"{one.state}, {len(one.symbols)} symbols, {are_open} of {len(one.connections)} connections open"
-        todo = f"Start it: POST /api/qingxi/collectors/start {one.name}" if one.state == "stopped" else cure
+        todo = f"Start it: POST /api/qingxi/collectors/{one.name}/start" if one.state == "stopped" else cure
         yield Finding(one.name, verdict, f"{found}: {one.note}" if one.note else found, todo)
 
 
 def _notices(settings: Settings) -> Iterator[Finding]:
-    waiting = list(outbox.pending(settings.state_dir / "notices"))
+    waiting = list(outbox.pending(settings.notices_dir))
     if waiting:
         yield Finding(
             "notices",
@@ -259,13 +265,15 @@ def _notices(settings: Settings) -> Iterator[Finding]:
             "See: flotilla logs monitor",
         )
     else:
-        way = "Telegram" if settings.telegram.token else "the log; set [telegram] to be told at night"
-        yield Finding("notices", "ok", f"none waiting; delivered to {way}")
+        set_up = {"Telegram": settings.telegram.token, "webhook": settings.webhook.url, "e-mail": settings.email.host}
+        ways = ", ".join(way for way, where in set_up.items() if where)
+        told = ways or "the log; set [telegram], [webhook] or [email] to be told at night"
+        yield Finding("notices", "ok", f"none waiting; delivered to {told}")
 
 
 def _drill(settings: Settings) -> Iterator[Finding]:
     """Send a real task through API-side asking, the broker and a worker, and time its start."""
-    if _still_to_be_made(settings):
+    if not migrate.is_there(settings.database_url):
         yield Finding("drill", "bad", "there is no database yet", _FIRST_START)
         return
     with _engine(settings) as engine, contextlib.closing(Bell(settings.redis_url)) as bell:
@@ -273,15 +281,8 @@ def _drill(settings: Settings) -> Iterator[Finding]:
 
 
 def _time_a_drill(engine: Engine, bell: Bell) -> Finding:
-    asked = ask_task(
-        engine,
-        bell,
-        kind="drill",
-        payload={"steps": 1, "step_ms": 0},
-        actor="doctor",
-        trace_id=None,
-        now=datetime.now(UTC),
-    )
+    asking = Asking("doctor", None, datetime.now(UTC))
+    asked = ask_task(engine, bell, asking, kind="drill", payload={"steps": 1, "step_ms": 0})
     until = time.monotonic() + DRILL_WITHIN_S
     while time.monotonic() < until:
         with reading(engine) as db:
@@ -294,12 +295,6 @@ def _time_a_drill(engine: Engine, bell: Bell) -> Finding:
         time.sleep(0.02)
     text = f"task {asked.id} was not done within {DRILL_WITHIN_S:.0f} s"
     return Finding("drill", "bad", text, "See: flotilla logs strategy-worker")
-
-
-def _still_to_be_made(settings: Settings) -> bool:
-    """Whether there is no file of SQLite yet. To open it would make it, and a doctor only looks."""
-    scheme, _, path = settings.database_url.partition("?")[0].partition(":///")
-    return scheme == "sqlite" and path not in {"", ":memory:"} and not Path(path).exists()
 
 
 @contextlib.contextmanager

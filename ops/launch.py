@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 import psutil
 
 from app.errors import Conflict, FlotillaError, Misconfigured, Unavailable
-from app.host import fleet_file, fleet_source, lifecycle
+from app.host import fleet_file, fleet_source, heartbeat, lifecycle, systemd
 from app.host.fleet_report import ProcessReport, fleet_report
 from app.host.fleet_source import FleetSource
 from app.host.supervisor import Supervisor, socket_path_fits
@@ -32,6 +32,7 @@ FLEET_FILE = ROOT / "supervisord.conf"
 READY_WITHIN_S = 60.0
 SERVES_BUT_S = 15.0  # for something outside, such as another Redis: the fleet waits for it and goes on
 FREE_DISK_MB = 200
+_GUARDED_S = 60.0
 _POLL_S = 0.2
 
 Say = Callable[[str], None]
@@ -47,14 +48,28 @@ def run(settings: Settings, say: Say) -> int:
     ready = False
     try:
         ready = _wait_until_ready(settings, supervisor, supervisord, say, cancelled=lambda: bool(asked))
+        if ready:
+            systemd.tell("READY=1")
         while ready and not asked and supervisord.poll() is None:
+            if systemd.listens() and _is_guarded(settings):
+                systemd.tell("WATCHDOG=1")
             time.sleep(_POLL_S)
     finally:
+        systemd.tell("STOPPING=1")
         ended_by_itself = supervisord.poll() is not None and not asked
         _stop(settings, supervisord.pid, say)
     if ended_by_itself:
         say(f"supervisord ended by itself; its last words are in {settings.log_dir / 'supervisord.log'}")
     return 0 if asked or (ready and not ended_by_itself) else 1
+
+
+def _is_guarded(settings: Settings) -> bool:
+    """Whether somebody watches the processes: the guard does, and the monitor watches it. Only where both are stuck, or
+    supervisord is, must systemd start everything anew.
+    """
+    beats = (heartbeat.read(settings.run_dir, name) for name in ("process-guard", "monitor"))
+    newest_ns = max((beat.at_ns for beat in beats if beat is not None), default=0)
+    return time.time_ns() - newest_ns < _GUARDED_S * 1_000_000_000
 
 
 def start(settings: Settings, say: Say) -> int:
@@ -82,7 +97,7 @@ def running(settings: Settings) -> psutil.Process | None:
     """This state folder's supervisord, also one that is too busy to answer. Its pid file outlives a `kill -9`."""
     try:
         found = psutil.Process(int((settings.run_dir / "supervisord.pid").read_text(encoding="ascii")))
-        mine = "supervisor.supervisord" in found.cmdline() and found.status() != psutil.STATUS_ZOMBIE
+        mine = "ops.supervise" in found.cmdline() and found.status() != psutil.STATUS_ZOMBIE
     except (OSError, ValueError, psutil.Error):
         return None
     return found if mine else None
@@ -91,7 +106,7 @@ def running(settings: Settings) -> psutil.Process | None:
 def _begin(settings: Settings, say: Say) -> subprocess.Popen[bytes]:
     state = settings.state_dir
     try:
-        for folder in (settings.run_dir, settings.log_dir, state / "notices"):
+        for folder in (settings.run_dir, settings.log_dir, settings.notices_dir):
             folder.mkdir(parents=True, exist_ok=True)
         state.chmod(0o700)  # it holds the database and the sockets of this fleet
     except OSError as error:
@@ -132,7 +147,7 @@ def _supervisord(settings: Settings) -> subprocess.Popen[bytes]:
     }
     with (settings.log_dir / "supervisord.out").open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(FLEET_FILE)],
+            [sys.executable, "-m", "ops.supervise", "-c", str(FLEET_FILE)],
             env=env,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -168,6 +183,7 @@ def _wait_until_ready(
         if reports and all(_as_wished(settings, report) for report in reports):
             missing = _missing(settings)
             if missing == []:
+                _say_what_rests(settings, reports, say)
                 say(f"Flotilla is ready: {settings.address}")
                 return True
             served_s = served_s if missing is not None else time.monotonic()
@@ -178,6 +194,12 @@ def _wait_until_ready(
     if not cancelled():
         _say_what_is_wrong(settings, reports, say)
     return False
+
+
+def _say_what_rests(settings: Settings, reports: list[ProcessReport], say: Say) -> None:
+    for report in reports:
+        if not report.fresh and report.name not in settings.unneeded:
+            say(f"{report.name:<15} is stopped, as somebody wished; start it: flotilla ctl start {report.name}")
 
 
 def _say_what_is_wrong(settings: Settings, reports: list[ProcessReport], say: Say) -> None:

@@ -1,15 +1,19 @@
 """What `flotilla market` shows: straight from Redis, the database and the feed's report, so that main-app may be away."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy import Engine
 
 from app.cache.market import CachedBook, CachedTicker, MarketCache
 from app.domain.market import symbols
+from app.domain.market.market_time import MarketTime, moment_of
+from app.domain.market.readings import Reading
 from app.domain.market.timeframes import MINUTE_MS
 from app.domain.orderflow.flow import CVD_WINDOW_MS
 from app.errors import InvalidInput, NotFound
@@ -18,12 +22,34 @@ from app.host.feed_report import FeedReport
 from app.settings import Settings
 from app.storage import pairs
 from app.storage.database import open_engine, reading
+from app.storage.funding import FundingRow
+from app.storage.open_interest import OpenInterestRow
 from app.usecases.market_source import Source, why_not_there
-from app.usecases.read_market import OPEN_INTEREST_FRESH_MS, TICKER_FRESH_MS, MarketReader
+from app.usecases.read_market import (
+    OPEN_INTEREST_FRESH_MS,
+    TICKER_FRESH_MS,
+    BookSeen,
+    CandleList,
+    CvdSeen,
+    MarketReader,
+)
 
 LEVELS = 5
 CANDLES = 5
 TIMEFRAMES = ("1m", "1h")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the readers said, before it is put together."""
+
+    ticker: CachedTicker | None
+    book: BookSeen
+    candles: Mapping[str, CandleList]
+    settled: Sequence[FundingRow]
+    interest: Sequence[OpenInterestRow]
+    change: Reading
+    flow: CvdSeen
 
 
 def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, Any]:
@@ -37,20 +63,8 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
     if feed == "ok" and lifecycle.holder(settings.run_dir, "market-feed") is None:
         feed = "stale"  # it ended a moment ago
     engine = open_engine(settings.database_url, pool_size=1)
-    reader = MarketReader(engine, MarketCache(settings.redis_url))
     try:
-        with closing(reader):
-            with reading(engine) as db:
-                pairs.pair_id(db, name, symbol)
-            ticker = reader.ticker(name, symbol)
-            book = reader.book(name, symbol, market)
-            lists = {
-                timeframe: reader.candles(name, symbol, timeframe, market, limit=CANDLES) for timeframe in TIMEFRAMES
-            }
-            _, settled = reader.funding(name, symbol, 1)
-            interest = reader.open_interest(name, symbol, "1m", 1)
-            change = reader.open_interest_change(name, symbol, market)
-            flow = reader.cvd(name, symbol, CVD_WINDOW_MS, market)
+        seen = _read(settings, engine, name, symbol, market)
     except NotFound as error:
         if (why := why_not_there(engine, name, reported, error)) is not error:
             raise why from error
@@ -59,58 +73,38 @@ def look(settings: Settings, spelled: str, exchange: str | None) -> dict[str, An
         ) from error
     finally:
         engine.dispose()
-    at_ms = None if ticker is None else ticker.timestamp
-    opened_ms = interest[0].open_time if interest else None
-    seen: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "symbol": symbol,
         "exchange": name,
         "simulated": settings.simulated,
         "feed": {"state": feed, "report_age_ms": report_age_ms},
-        "ticker": {
-            "status": market.status(at_ms, TICKER_FRESH_MS),
-            "age_ms": market.age_ms(at_ms),
-            **(_known(ticker) if ticker else {}),
-        },
-        "book": {
-            "status": book.status,
-            "age_ms": book.age_ms,
-            "bids": _levels(book.book, "bids"),
-            "asks": _levels(book.book, "asks"),
-            "bid": book.summary.bid if book.summary else None,
-            "ask": book.summary.ask if book.summary else None,
-        },
-        "candles": {
-            timeframe: {
-                "status": found.status,
-                "age_ms": found.age_ms,
-                "candles": [msgspec.to_builtins(candle) for candle in found.candles],
-            }
-            for timeframe, found in lists.items()
-        },
-        "open_interest": {
-            "status": market.status(opened_ms, OPEN_INTEREST_FRESH_MS),
-            "age_ms": market.age_ms(opened_ms),
-            "quantity": interest[0].quantity if interest else None,
-            "value": interest[0].value if interest else None,
-            "change_percent": interest[0].change_percent if interest else None,
-            "change_15m_percent": change.value,
-            "change_15m_status": change.status,
-        },
-        "cvd": {
-            "status": flow.reading.status,
-            "age_ms": flow.age_ms,
-            "window_minutes": CVD_WINDOW_MS // MINUTE_MS,
-            "value": flow.reading.value,
-        },
-        "funding": {
-            "rate": ticker.funding_rate if ticker else None,
-            "next_ms": ticker.next_funding_time if ticker else None,
-            "settled_rate": settled[0].rate if settled else None,
-            "settled_ms": settled[0].time_ms if settled else None,
-        },
+        "ticker": _ticker(seen, market),
+        "book": _book(seen.book),
+        "candles": {timeframe: _candles(found) for timeframe, found in seen.candles.items()},
+        "open_interest": _interest(seen, market),
+        "cvd": _cvd(seen.flow),
+        "funding": _funding(seen),
         "quality": _quality(report, name),
     }
-    return seen if feed == "ok" else _as_was(seen)
+    return shown if feed == "ok" else _as_was(shown)
+
+
+def _read(settings: Settings, engine: Engine, name: str, symbol: str, market: MarketTime) -> _Seen:
+    """Raises NotFound for a pair that is not there."""
+    with closing(MarketReader(engine, MarketCache(settings.redis_url))) as reader:
+        with reading(engine) as db:
+            pairs.pair_id(db, name, symbol)
+        return _Seen(
+            ticker=reader.ticker(name, symbol),
+            book=reader.book(name, symbol, market),
+            candles={
+                timeframe: reader.candles(name, symbol, timeframe, market, limit=CANDLES) for timeframe in TIMEFRAMES
+            },
+            settled=reader.funding(name, symbol, 1)[1],
+            interest=reader.open_interest(name, symbol, "1m", 1),
+            change=reader.open_interest_change(name, symbol, market),
+            flow=reader.cvd(name, symbol, CVD_WINDOW_MS, market),
+        )
 
 
 def is_well(seen: dict[str, Any]) -> bool:
@@ -156,6 +150,61 @@ def _as_was(part: dict[str, Any]) -> dict[str, Any]:
         if value == "ok" and name.endswith("status")
         else value
         for name, value in part.items()
+    }
+
+
+def _ticker(seen: _Seen, market: MarketTime) -> dict[str, Any]:
+    at_ms = None if seen.ticker is None else seen.ticker.timestamp
+    known = _known(seen.ticker) if seen.ticker else {}
+    return {"status": market.status(at_ms, TICKER_FRESH_MS), "age_ms": market.age_ms(at_ms), **known}
+
+
+def _book(book: BookSeen) -> dict[str, Any]:
+    return {
+        "status": book.status,
+        "age_ms": book.age_ms,
+        "bids": _levels(book.book, "bids"),
+        "asks": _levels(book.book, "asks"),
+        "bid": book.summary.bid if book.summary else None,
+        "ask": book.summary.ask if book.summary else None,
+    }
+
+
+def _candles(found: CandleList) -> dict[str, Any]:
+    candles = [msgspec.to_builtins(candle) for candle in found.candles]
+    return {"status": found.status, "age_ms": found.age_ms, "candles": candles}
+
+
+def _interest(seen: _Seen, market: MarketTime) -> dict[str, Any]:
+    newest = seen.interest[0] if seen.interest else None
+    opened_ms = newest.open_time if newest else None
+    return {
+        "status": market.status(opened_ms, OPEN_INTEREST_FRESH_MS),
+        "age_ms": market.age_ms(opened_ms),
+        "quantity": newest.quantity if newest else None,
+        "value": newest.value if newest else None,
+        "change_percent": newest.change_percent if newest else None,
+        "change_15m_percent": seen.change.value,
+        "change_15m_status": seen.change.status,
+    }
+
+
+def _cvd(flow: CvdSeen) -> dict[str, Any]:
+    return {
+        "status": flow.reading.status,
+        "age_ms": flow.age_ms,
+        "window_minutes": CVD_WINDOW_MS // MINUTE_MS,
+        "value": flow.reading.value,
+    }
+
+
+def _funding(seen: _Seen) -> dict[str, Any]:
+    ticker, settled = seen.ticker, seen.settled
+    return {
+        "rate": ticker.funding_rate if ticker else None,
+        "next_ms": ticker.next_funding_time if ticker else None,
+        "settled_rate": settled[0].rate if settled else None,
+        "settled_ms": settled[0].time_ms if settled else None,
     }
 
 
@@ -211,7 +260,7 @@ def _quality_lines(quality: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"quality        {one['collector']}: {one['state']}, score {_number(one['score'])}, complete "
         f"{_number(one['completeness'])}, latency p50 {_number(one['latency_ms_p50'])} ms,"
-        f" p99 {_number(one['latency_ms_p99'])} ms {one['note']}".rstrip()
+        f" p99 {_number(one['latency_ms_p99'])} ms{', ' if one['note'] else ''}{one['note']}"
         for one in quality
     ]
 
@@ -244,6 +293,6 @@ def _age(ms: int | None) -> str:
 def _moment(ms: int | None) -> str:
     if ms is None:
         return "-"
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    moment = moment_of(ms)
     this_year = moment.year == datetime.now(UTC).year
     return moment.strftime("%m-%d %H:%M UTC" if this_year else "%Y-%m-%d %H:%M UTC")

@@ -34,7 +34,7 @@ class MigrationStatus:
 
 def upgrade(url: str) -> tuple[str | None, str]:
     """Bring the database to the newest tables; the version before and after. Safe to run twice, and by two at once."""
-    engine = open_engine(url, pool_size=2, answer_s=STATEMENT_S)
+    engine = open_engine(url, pool_size=2, answer_s=STATEMENT_S, create=True)
     try:
         with _alone(engine), transaction(engine) as db:
             before = schema_version(db)
@@ -55,16 +55,27 @@ def upgrade(url: str) -> tuple[str | None, str]:
 
 def make_if_empty(url: str) -> bool:
     """Make the tables of a database that has none; whether that was so. One that holds something is left as it is."""
-    scheme, _, path = url.partition("?")[0].partition(":///")
-    if scheme != "sqlite" or Path(path).exists():  # there is nobody to ask where no file is
-        engine = open_engine(url, pool_size=1)
-        try:
-            if status(engine).state != "empty":
-                return False
-        finally:
-            engine.dispose()
+    if status_of(url).state != "empty":
+        return False
     upgrade(url)
     return True
+
+
+def is_there(url: str) -> bool:
+    """Whether there is anything to open: the file of SQLite may not have been made yet."""
+    scheme, _, path = url.partition("?")[0].partition(":///")
+    return scheme != "sqlite" or path in {"", ":memory:"} or Path(path).exists()
+
+
+def status_of(url: str) -> MigrationStatus:
+    """Say where a database stands that nobody has opened yet."""
+    if not is_there(url):
+        return _status(None)
+    engine = open_engine(url, pool_size=1)
+    try:
+        return status(engine)
+    finally:
+        engine.dispose()
 
 
 def status(engine: Engine) -> MigrationStatus:

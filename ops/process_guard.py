@@ -13,14 +13,15 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.domain.fleet import Observation, ProcessSpec, Step, Verdict, Watch, observe, unexpected_exit
 from app.errors import FlotillaError
-from app.host import fleet_file, heartbeat, lifecycle, probes
+from app.host import fleet_file, heartbeat, lifecycle, probes, whole_file
+from app.host.mending import Mending
 from app.host.supervisor import ProcessInfo, Supervisor
 from app.notify import outbox
 from app.settings import load
@@ -44,8 +45,15 @@ class Guard:
     clock: Callable[[], float] = time.monotonic
     watches: dict[str, Watch] = field(default_factory=dict)
     untold: list[outbox.Notice] = field(default_factory=list)
+    mending: Mending = field(init=False)
     boot: str = field(default_factory=probes.boot_id)
     _memory_at_s: float = float("-inf")
+    _remembered: str = ""
+    _forgets: bool = False
+
+    def __post_init__(self) -> None:
+        """Begin to note what is mended."""
+        self.mending = Mending(self.run_dir)
 
     def recall(self) -> None:
         """Take up what an earlier guard remembered; a damaged memory is an empty one."""
@@ -57,6 +65,7 @@ class Guard:
                 self.watches[name] = Watch(
                     restarts=tuple(watch["restarts"]), exits=tuple(watch["exits"]), exhausted_told_s=watch["told"]
                 )
+            self.mending.recall(kept.get("mending", {}))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -73,7 +82,9 @@ class Guard:
         for spec in self.specs:
             if spec.name in infos and spec.name != NAME:
                 seen = self._observe(infos[spec.name], now_s, with_memory=with_memory)
+                self.mending.look(spec.name, seen.pid, datetime.now(UTC))
                 self._take(spec, observe(spec, self.watches.get(spec.name, Watch()), seen))
+        self._remember()
 
     def hear(self, event: str, payload: dict[str, str]) -> None:
         """Take in one event of supervisord: exits that nobody asked for are counted."""
@@ -82,16 +93,33 @@ class Guard:
         if spec is None:
             return
         if event == "PROCESS_STATE_FATAL":
-            self._do(spec, Verdict("tell", f"{name} cannot be started; see: flotilla logs {name}"))
+            fatal = Verdict("tell", f"{name} cannot be started; see: flotilla logs {name}")
+            self._do(spec, fatal)
+            self._note(name, None, [fatal])
+        elif self._is_replaced(name, payload):
+            log.info("%s ended, as it was to", name, extra={"pid": payload.get("pid")})
         elif event == "PROCESS_STATE_BACKOFF" or not self._was_asked_to_end(name, payload):
             log.warning("%s ended by itself", name, extra={"pid": payload.get("pid")})
+            pid = payload.get("pid", "")
+            if name != NAME:  # of ourselves the monitor tells
+                self.mending.begin(
+                    name, "process_ended", "it ended by itself", int(pid) if pid.isdigit() else None, datetime.now(UTC)
+                )
             self._take(spec, unexpected_exit(spec, self.watches.get(name, Watch()), self.clock()))
+        self._remember()
+
+    def _is_replaced(self, name: str, payload: dict[str, str]) -> bool:
+        """Whether it is the one that we are replacing."""
+        watch = self.watches.get(name)
+        return watch is not None and watch.draining_since_s is not None and str(watch.pid) == payload.get("pid")
 
     def _was_asked_to_end(self, name: str, payload: dict[str, str]) -> bool:
         """Whether it drained. A process whose loop just ends has no error to show, and is a fault all the same."""
         beat = heartbeat.read(self.run_dir, name)
-        said = beat is not None and str(beat.pid) == payload.get("pid") and beat.work == heartbeat.ENDED_AS_ASKED
-        return said and payload.get("expected") == "1"
+        if beat is None or payload.get("expected") != "1":
+            return False
+        last, before = str(beat.pid), str(beat.ended_before)
+        return (last == payload.get("pid") and beat.work == heartbeat.ENDED_AS_ASKED) or before == payload.get("pid")
 
     def _observe(self, info: ProcessInfo, now_s: float, *, with_memory: bool) -> Observation:
         pid = info.pid if info.state in _WATCHED else None
@@ -100,7 +128,7 @@ class Guard:
             now_s=now_s,
             pid=pid,
             memory_mb=probes.memory_mb(pid) if with_memory and pid else None,
-            beat=float(beat.at_ns) if beat else None,
+            beat=float(beat.at_ns) if beat and beat.pid == pid else None,  # not its predecessor's
         )
 
     def _take(self, spec: ProcessSpec, step: Step) -> None:
@@ -109,11 +137,18 @@ class Guard:
         try:
             for verdict in step.verdicts:
                 self._do(spec, verdict)
+            self._note(spec.name, before.pid, step.verdicts)
         except FlotillaError as error:
             self.watches[spec.name] = before  # nothing was done: the next look decides again
             log.warning("%s: %s", spec.name, error)
-        if _lasting(before) != _lasting(self.watches[spec.name]):
-            self._remember()
+
+    def _note(self, name: str, pid: int | None, verdicts: Sequence[Verdict]) -> None:
+        """Note what the verdicts of one look begin, or give up."""
+        kinds = {verdict.kind for verdict in verdicts}
+        if "drain" in kinds:
+            self.mending.begin(name, verdicts[0].fault, verdicts[0].why, pid, datetime.now(UTC))
+        elif kinds & {"stop", "tell"}:
+            self.mending.give_up(name, verdicts[0].fault, verdicts[0].why, datetime.now(UTC))
 
     def _do(self, spec: ProcessSpec, verdict: Verdict) -> None:
         log.log(
@@ -149,13 +184,18 @@ class Guard:
         return self.run_dir / "guard.json"
 
     def _remember(self) -> None:
-        kept = {"boot": self.boot, "watches": {name: _lasting(watch) for name, watch in self.watches.items()}}
-        new = self._memory_file.with_suffix(".new")
+        """Write down what lasts, where that changed."""
+        lasting = {name: _lasting(watch) for name, watch in self.watches.items()}
+        kept = json.dumps({"boot": self.boot, "watches": lasting, "mending": self.mending.kept()})
+        if kept == self._remembered:
+            return
         try:
-            new.write_text(json.dumps(kept), encoding="utf-8")
-            new.replace(self._memory_file)
+            whole_file.replace(self._memory_file, kept.encode())
+            self._remembered, self._forgets = kept, False
         except OSError as error:
-            log.warning("the guard's memory could not be written: %s", error)
+            if not self._forgets:  # it is tried again each second
+                log.warning("the guard's memory could not be written: %s", error)
+            self._forgets = True
 
 
 def _lasting(watch: Watch) -> dict[str, object]:
@@ -212,7 +252,7 @@ def main() -> None:
         specs=fleet_file.read_fleet(Path(sys.argv[1])),
         supervisor=Supervisor(settings.supervisor_socket, timeout_s=3),
         run_dir=settings.run_dir,
-        notices=settings.state_dir / "notices",
+        notices=settings.notices_dir,
     )
     guard.recall()
     events = Events(sys.stdin.fileno(), _answer)

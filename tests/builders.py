@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+from sqlalchemy import Connection, func, select
 
+from app.storage.tables import klines
 from ops.broker import server_binary
 
 NOW = datetime(2026, 11, 21, 5, 0, 0, 123456, tzinfo=UTC)
 _T = TypeVar("_T")
+
+
+def count_candles(db: Connection, pair_id: int, timeframe: str) -> int:
+    """How many candles of a pair are stored."""
+    query = select(func.count()).where(klines.c.pair_id == pair_id, klines.c.timeframe == timeframe)
+    return int(db.execute(query).scalar_one())
 
 
 def lives(pid: int) -> bool:

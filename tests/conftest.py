@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from sqlalchemy import URL, Engine, delete
 
 from app.settings import ROOT
@@ -17,11 +18,24 @@ from app.storage.tables import metadata
 from ops.migrate import upgrade
 from tests import servers
 from tests.builders import Valkey
+from tests.turns import turn
 
 # No test, and no process that a test starts, reads the flotilla.toml of whoever runs it.
 os.environ["FLOTILLA_CONFIG"] = os.devnull
 
+# How long an example takes is a matter of who else uses this machine.
+settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
 DATABASES = ("sqlite", "mariadb", "postgresql")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let each test run when it is its turn."""
+    marked = {name: item.get_closest_marker(name) is not None for name in ("alone", "beside")}
+    with turn(**marked):
+        return (yield)
 
 
 class Servers:

@@ -18,7 +18,8 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
-from sqlalchemy.exc import OperationalError
+
+from ops.bench.own_mariadb import answers
 
 START_S = 60
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
@@ -30,18 +31,19 @@ def mariadb() -> Iterator[URL]:
     if given := os.environ.get("FLOTILLA_TEST_MARIADB_URL"):
         yield make_url(given).set(drivername="mysql+pymysql")
         return
-    server = _binary("mariadbd", "mysqld")
-    install = _binary("mariadb-install-db", "mysql_install_db")
+    server = binary("mariadbd", "mysqld")
+    install = binary("mariadb-install-db", "mysql_install_db")
     with _folder(owner="mysql") as (folder, user):
         data, door = folder / "data", folder / "s"
         common = ["--no-defaults", f"--datadir={data}", "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M"]
+        common += [f"--tmpdir={folder}"]  # one that starts removes the temporary tables of all others in the same place
         _run([install, *common, "--auth-root-authentication-method=normal", "--skip-test-db"], user=user)
         careless = ["--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0", "--skip-log-bin"]
         # Strange defaults on purpose: the tests then show that our sessions set what they need.
         strange = ["--sql-mode=", "--default-time-zone=+09:30", "--character-set-server=latin1"]
         command = [server, *common, *careless, *strange, "--skip-networking", f"--socket={door}"]
         url = URL.create("mysql+pymysql", username="root", host="localhost", query={"unix_socket": str(door)})
-        with _running(command, folder, goodbye="TERM", ready=lambda: _listens(door) and _answers(url), user=user):
+        with _running(command, folder, goodbye="TERM", ready=lambda: _listens(door) and answers(url), user=user):
             yield url
 
 
@@ -53,7 +55,7 @@ def postgresql() -> Iterator[URL]:
         return
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     places = os.pathsep.join([*(str(path) for path in reversed(versions)), _PATH])
-    server, initdb = _binary("postgres", path=places), _binary("initdb", path=places)
+    server, initdb = binary("postgres", path=places), binary("initdb", path=places)
     with _folder(owner="postgres") as (folder, user):
         data = folder / "data"
         make = ["-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]
@@ -67,7 +69,7 @@ def postgresql() -> Iterator[URL]:
             command,
             folder,
             goodbye="INT",
-            ready=lambda: _listens(folder / ".s.PGSQL.5432") and _answers(url),
+            ready=lambda: _listens(folder / ".s.PGSQL.5432") and answers(url),
             user=user,
         ):
             yield url
@@ -101,18 +103,8 @@ def _listens(door: Path) -> bool:
     return False
 
 
-def _answers(url: URL) -> bool:
-    engine = create_engine(url)
-    try:
-        with engine.connect():
-            return True
-    except OperationalError:
-        return False
-    finally:
-        engine.dispose()
-
-
-def _binary(*names: str, path: str = _PATH) -> str:
+def binary(*names: str, path: str = _PATH) -> str:
+    """Where one of these programs is. The test is skipped where it is not, and fails in CI."""
     for name in names:
         if found := shutil.which(name, path=path):
             return found
@@ -161,7 +153,7 @@ def _as(user: str | None, command: list[str], *, goodbye: str | None = None) -> 
         words += [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
     if not words or (user is None and not shutil.which("setpriv")):
         return command
-    return [_binary("setpriv"), *words, "--", *command]
+    return [binary("setpriv"), *words, "--", *command]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import ast
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -101,12 +102,50 @@ def test_every_exchange_is_in_the_table():
     assert adapters - {"demo", "replay"} == set(table.EXCHANGES), "Name it in app/exchanges/table.py."
 
 
+def test_every_strategy_is_in_the_table():
+    folder = ROOT / "app" / "domain" / "strategies"
+    plug_ins = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("_")}
+    table = import_module("app.domain.strategies.table")
+
+    assert plug_ins == {name.lower() for name in table.STRATEGIES}, "Name it in app/domain/strategies/table.py."
+
+
+def test_what_needs_the_names_of_the_strategies_has_those_of_the_table():
+    known = set(import_module("app.domain.strategies.table").STRATEGIES)
+
+    assert set(import_module("app.storage.tables").STRATEGIES) == known, "Name it in app/storage/tables.py as well."
+    assert set(get_args(import_module("api.routes.route").StrategyName)) == known, "And in api/routes/route.py."
+
+
+def test_every_rule_that_the_code_cites_is_told_in_the_docs():
+    cited = {
+        code
+        for path in SOURCES
+        for line in path.read_text(encoding="utf-8").splitlines()
+        for code in re.findall(r"\b(?:A\d|B\d\.\d{1,2})\b(?!/)", line)
+    }
+    told = set(
+        re.findall(r"^\| (\w+(?:\.\d+)?) \|", (ROOT / "docs/rules.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+
+    assert cited - told == set(), "Say in docs/rules.md what it holds."
+
+
 def test_retention_names_real_tables():
     retention = import_module("app.domain.retention")
     tables = import_module("app.storage.tables")
 
     for keep in retention.POLICY:
-        assert keep.table in tables.metadata.tables
+        columns = tables.metadata.tables[keep.table].columns
+        assert keep.since in columns
+        assert not keep.found_by or keep.found_by in columns
+
+
+def test_what_is_archived_is_not_purged():
+    archive, purge = import_module("app.usecases.archive"), import_module("app.usecases.purge")
+
+    assert all(keep.archive for keep in archive.RULES)
+    assert not any(keep.archive for keep in purge.RULES)
 
 
 def test_every_api_resource_is_in_the_table():

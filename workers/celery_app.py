@@ -19,10 +19,12 @@ from kombu.entity import Queue
 
 from app.cache.bell import broker_url
 from app.errors import FlotillaError, Unavailable
-from app.host import logs
+from app.host import logs, posture_file
 from app.storage import tasks
-from app.storage.database import reading, transaction
+from app.storage.database import reading
 from app.usecases.run_tasks import run_next
+from app.usecases.sweep_tasks import take_back
+from app.usecases.task_table import waiting_kinds
 from workers.beat import remember_finished
 from workers.parts import Parts
 from workers.schedule import JOBS, PULSE, WORK, Daily, Job, handler
@@ -74,6 +76,7 @@ def make_app(parts: Parts, queue: str, beat: Callable[[str], None]) -> Celery:
 def take_turn(parts: Parts, queue: str) -> None:
     """Run pending tasks for one turn; if there is more, go to the end of the queue: nothing else has to wait."""
     until = time.monotonic() + TURN_S
+    put_off = waiting_kinds(posture_file.read(parts.settings.run_dir, parts.now()))
 
     def turn_is_over() -> bool:
         return parts.life.draining.is_set() or time.monotonic() >= until
@@ -86,11 +89,14 @@ def take_turn(parts: Parts, queue: str) -> None:
             now=parts.now,
             beat=parts.life.beat,
             draining=turn_is_over,
+            tell=parts.tell,
+            vault=parts.vault,
+            put_off=put_off,
         )
         if not worked:
             return
     with reading(parts.engine) as db:
-        more = tasks.next_pending(db, queue) is not None
+        more = tasks.next_pending(db, queue, now=parts.now(), put_off=put_off) is not None
     if more and not parts.life.draining.is_set():
         parts.bell.ring(queue)
 
@@ -150,8 +156,7 @@ def _consume_once(parts: Parts, app: Celery, own: str) -> None:
 
 
 def _recover(parts: Parts) -> None:
-    with transaction(parts.engine) as db:
-        taken_back = tasks.return_left_behind(db, now=parts.now(), worker=parts.worker)
+    taken_back = take_back(parts.engine, now=parts.now(), worker=parts.worker)
     if taken_back:
         log.warning("took back %d tasks of a predecessor that did not end well", taken_back)
 
@@ -198,8 +203,12 @@ def _run_job(parts: Parts, job: Job, beat: Callable[[str], None]) -> Callable[[]
                 remember_finished(parts, job)
             parts.metrics.count("flotilla_jobs_total", job=job.name, outcome="done")
         except FlotillaError as error:
-            parts.metrics.count("flotilla_jobs_total", job=job.name, outcome="failed")
+            outcome = "unavailable" if isinstance(error, Unavailable) else "failed"  # the alerts tell them apart
+            parts.metrics.count("flotilla_jobs_total", job=job.name, outcome=outcome)
             log.warning("job %s: %s", job.name, error)  # it comes again with its next turn
+        except Exception:  # an error of ours: Celery logs it, and the alerts must know
+            parts.metrics.count("flotilla_jobs_total", job=job.name, outcome="failed")
+            raise
         finally:
             parts.metrics.observe("flotilla_job_seconds", time.monotonic() - started_s, job=job.name)
             logs.trace_id.reset(bound)

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import uvloop
@@ -20,7 +21,7 @@ from app.errors import FlotillaError
 from app.exchanges.connection import Connection
 from app.exchanges.demo.addresses import urls_for
 from app.exchanges.exchange import Session
-from app.exchanges.rest import Rest
+from app.exchanges.rest import Outcome, Rest
 from app.exchanges.table import EXCHANGES, make
 from app.exchanges.throttle import Bans, Throttle
 from app.host import lifecycle, market_clock_file
@@ -71,8 +72,8 @@ def market_clock(settings: Settings) -> MarketClock | None:
 class Sources:
     """Makes collectors: the parts list of each."""
 
-    def __init__(self, settings: Settings, clock: MarketClock) -> None:
-        self._settings, self._clock = settings, clock
+    def __init__(self, settings: Settings, clock: MarketClock, metrics: Metrics) -> None:
+        self._settings, self._clock, self._metrics = settings, clock, metrics
 
     def now_ms(self) -> int:
         """The market's time."""
@@ -85,18 +86,33 @@ class Sources:
             exchange = make(name, addresses(self._settings, name))
             folder, proxies = self._settings.state_dir / "bans", self._settings.feed.proxies
             throttle = Throttle(name, exchange.limits, folder, real_ms)
-            rest = Rest(exchange, throttle, now_ms=self.now_ms, proxies=proxies)
+            rest = Rest(exchange, throttle, now_ms=self.now_ms, proxies=proxies, answered=partial(self._answered, name))
             # A handshake that was refused is no reason to ask nothing by REST, nor the other way round.
             bans = Bans(folder / f"{name}-stream.json", real_ms)
 
             def connect(session: Session, sink: Sink, changed: Changed) -> Connection:
-                return Connection(session, sink, now_ms=self.now_ms, changed=changed, bans=bans, proxies=proxies)
+                return Connection(
+                    session,
+                    sink,
+                    now_ms=self.now_ms,
+                    changed=changed,
+                    bans=bans,
+                    proxies=proxies,
+                    tried=partial(self._tried, name),
+                )
 
             return Collector(
                 name, exchange, rest, pipeline, shelf, now_ms=self.now_ms, connect=connect, speed=self._clock.speed
             )
 
         return Source(name, f"{name} {'(simulated)' if self._settings.simulated else '(live)'}", collector)
+
+    def _tried(self, exchange: str, connected: bool) -> None:
+        result = "ok" if connected else "failed"
+        self._metrics.count("flotilla_exchange_connections_total", exchange=exchange, result=result)
+
+    def _answered(self, exchange: str, outcome: Outcome, took_s: float) -> None:
+        self._metrics.observe("flotilla_exchange_request_seconds", took_s, exchange=exchange, result=outcome)
 
 
 async def collect(life: lifecycle.Life, settings: Settings) -> None:
@@ -106,13 +122,14 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
             return
         life.beat("waits for the demo exchange to say what its clock is")
         await asyncio.sleep(_TURN_S)
-    sources = Sources(settings, clock)
+    metrics = Metrics()
+    sources = Sources(settings, clock, metrics)
     engine = open_engine(settings.database_url, pool_size=max(3, settings.database.pool_size))
     cache, symbols_cached = MarketCache(settings.redis_url), RedisCache(settings.redis_url)
     handles = Handles(
         engine=engine,
         cache=cache,
-        metrics=Metrics(),
+        metrics=metrics,
         run_dir=settings.run_dir,
         now=lambda: datetime.now(UTC),
         market_ms=sources.now_ms,
@@ -153,9 +170,7 @@ async def collect(life: lifecycle.Life, settings: Settings) -> None:
 def _alarm(settings: Settings, notice_id: str, text: str) -> bool:
     """Tell a person, by a file of the outbox, which needs neither database nor broker."""
     try:
-        outbox.post(
-            settings.state_dir / "notices", Notice(notice_id, datetime.now(UTC), "critical", "market-feed", text)
-        )
+        outbox.post(settings.notices_dir, Notice(notice_id, datetime.now(UTC), "critical", "market-feed", text))
     except (OSError, FlotillaError) as error:
         _log.error("%s (and nobody can be told: %s)", text, error)
         return False

@@ -1,7 +1,7 @@
 """The process "monitor": looks at the machine and at every process, watches the process-guard, and tells a person.
 
 It needs neither the database nor the broker: what it finds it publishes as metrics, spools as samples for whoever has a
-database, and tells from the outbox. Delivery has a thread of its own, so that a slow messenger never delays a look.
+database, steps its alerts by, and tells from the outbox. What talks with people (workers/telling.py) has threads of its own.
 """
 
 import gc
@@ -10,7 +10,6 @@ import math
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,25 +19,29 @@ from pathlib import Path
 import redis
 
 from app.domain.fleet import Observation, ProcessSpec, Step, Verdict, Watch, observe, unexpected_exit
-from app.errors import FlotillaError, Misconfigured
-from app.host import fleet_file, heartbeat, lifecycle, probes, samples
+from app.errors import FlotillaError
+from app.host import acknowledgements, fleet_file, heartbeat, lifecycle, probes, samples
 from app.host.fleet_report import ProcessReport, fleet_report
+from app.host.mending import Mending
 from app.host.metrics import Metrics
+from app.host.own_api import OwnApi
 from app.host.samples import HealthSample
 from app.host.supervisor import ALIVE, Supervisor
 from app.notify import outbox
-from app.notify.log import LogNotifier
-from app.notify.notifier import Notifier
+from app.notify.telegram import TelegramNotifier
 from app.settings import ROOT, Settings, load
-from app.usecases.deliver_notices import NoticeDelivery
+from app.usecases.answer_commands import CommandDesk, Commands
+from app.usecases.keep_posture import PostureKeeper
+from app.usecases.read_fleet import FleetReader
+from app.usecases.watch_alerts import AlertWatch
+from workers import telling
 from workers.schedule import QUEUES
 
 log = logging.getLogger("monitor")
 NAME, GUARD = "monitor", "process-guard"
+DOWN = "guard_down"
 LOOK_EVERY_S = 5.0
-GUARD_EVERY_S = 1.0
-DELIVER_EVERY_S = 1.0
-DELIVERY_STUCK_S = 120.0  # longer than any one attempt to send may take
+GUARD_EVERY_S = 2.0
 _REDIS_TIMEOUT_S = 1.0
 _MB = 1024 * 1024
 
@@ -74,8 +77,9 @@ class HealthMinutes:
 
 
 def _unwell(report: ProcessReport) -> str:
-    if report.state == "RUNNING" and report.heartbeat_age_s is not None:
-        return f"it did no work for {report.heartbeat_age_s:g} s"
+    if report.state == "RUNNING":  # whose explanation is its pid and its uptime
+        age_s = report.heartbeat_age_s
+        return "it has not worked yet" if age_s is None else f"it did no work for {age_s:g} s"
     return f"{report.state}: {report.explanation}"
 
 
@@ -89,23 +93,41 @@ class GuardWatch:
     notices: Path
     clock: Callable[[], float] = time.monotonic
     _watch: Watch = field(default_factory=Watch)
+    _last_pid: int | None = None
+    """Of the newest one that lived: between two there may be a look that sees none."""
     _killed: int | None = None
+    _mending: Mending = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to note what is mended."""
+        self._mending = Mending(self.run_dir)
 
     def look(self, now: datetime, memory_mb: float | None = None) -> None:
         """Look once, and act. Raises Unavailable when supervisord does not answer."""
         info = next((info for info in self.supervisor.processes() if info.name == GUARD), None)
         pid = info.pid if info and info.state in ALIVE and info.state != "STOPPING" else None
-        now_s, last_pid = self.clock(), self._watch.pid
+        now_s, last_pid = self.clock(), self._last_pid
+        self._mending.look(GUARD, pid, now)
+        if info is None or info.state in ("STOPPED", "STOPPING"):  # by a person
+            self._last_pid = None
+        elif pid:
+            self._last_pid = pid
         if pid and last_pid and pid != last_pid != self._killed:
+            self._mending.begin(GUARD, DOWN, "it ended by itself", last_pid, now)
             self._take(unexpected_exit(self.spec, self._watch, now_s), None, now)
         beat = heartbeat.read(self.run_dir, GUARD)
-        seen = Observation(now_s, pid, memory_mb, float(beat.at_ns) if beat else None)
+        seen = Observation(now_s, pid, memory_mb, float(beat.at_ns) if beat and beat.pid == pid else None)
         self._take(observe(self.spec, self._watch, seen), pid, now)
 
     def _take(self, step: Step, pid: int | None, now: datetime) -> None:
         self._watch = step.watch
         for verdict in step.verdicts:
             self._do(verdict, pid, now)
+        kinds = {verdict.kind for verdict in step.verdicts}
+        if kinds & {"drain", "kill"}:
+            self._mending.begin(GUARD, DOWN, step.verdicts[0].why, pid, now)
+        elif kinds:
+            self._mending.give_up(GUARD, DOWN, step.verdicts[0].why, now)
 
     def _do(self, verdict: Verdict, pid: int | None, now: datetime) -> None:
         log.warning(verdict.why, extra={"verdict": verdict.kind, "about": GUARD})
@@ -132,16 +154,20 @@ class RedisProbe:
             )
         try:
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.info("memory")
+                pipe.info()
                 for queue in self._queues:
                     pipe.llen(queue)
                 info, *lengths = pipe.execute(raise_on_error=False)
         except (redis.RedisError, OSError):
             info, lengths = None, [None] * len(self._queues)
         up = isinstance(info, dict)
-        memory = info.get("used_memory") if isinstance(info, dict) else None
+        said: Mapping[str, object] = info if isinstance(info, dict) else {}
         metrics.gauge("flotilla_redis_up", up)
-        metrics.gauge("flotilla_redis_memory_bytes", _known(memory))
+        metrics.gauge("flotilla_redis_memory_bytes", _known(said.get("used_memory")))
+        metrics.gauge("flotilla_redis_clients", _known(said.get("connected_clients")))
+        metrics.gauge("flotilla_redis_evicted_keys", _known(said.get("evicted_keys")))
+        hits, misses = _known(said.get("keyspace_hits")), _known(said.get("keyspace_misses"))
+        metrics.gauge("flotilla_redis_hit_ratio", hits / (hits + misses) if hits + misses else math.nan)
         for queue, length in zip(self._queues, lengths, strict=True):
             metrics.gauge("flotilla_queue_length", _known(length), queue=queue)
         return up
@@ -156,70 +182,61 @@ def _known(answer: object) -> float:
     return float(answer) if isinstance(answer, int) else math.nan
 
 
-class Delivery(threading.Thread):
-    """Delivers notices every second or so. ``alive`` says whether it still does."""
-
-    def __init__(self, notices: NoticeDelivery, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(name="delivery", daemon=True)
-        self._notices, self._clock = notices, clock
-        self._ended = threading.Event()
-        self._turned_at_s = clock()
-
-    def run(self) -> None:
-        """Deliver until asked to end."""
-        while not self._ended.wait(DELIVER_EVERY_S):
-            try:
-                self._notices.deliver(datetime.now(UTC))
-            except (OSError, FlotillaError) as error:  # such as a full disk: it passes, and the notices wait
-                log.warning("notices wait: %s", error)
-            self._turned_at_s = self._clock()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs and has turned lately."""
-        return self.is_alive() and self._clock() - self._turned_at_s < DELIVERY_STUCK_S
-
-    def end(self) -> None:
-        """Let the message that is on its way go out, within reason."""
-        self._ended.set()
-        self.join(timeout=3)
-
-
 class Monitor:
     """One look at everything, and what is made of it."""
 
     def __init__(
-        self, settings: Settings, specs: Sequence[ProcessSpec], supervisor: Supervisor, metrics: Metrics
+        self,
+        settings: Settings,
+        specs: Sequence[ProcessSpec],
+        supervisor: Supervisor,
+        metrics: Metrics,
+        alerts: AlertWatch,
     ) -> None:
         self._specs, self._supervisor, self._metrics = specs, supervisor, metrics
+        self._alerts, self._reader = alerts, FleetReader(settings.run_dir)
         self._run_dir = settings.run_dir
         self._host = probes.HostProbe(settings.state_dir)
         self._redis = RedisProbe(settings.redis_url, QUEUES)
         self._minutes = HealthMinutes()
+        self._posture = PostureKeeper(settings.run_dir, datetime.now(UTC))
         self._supervisord_away = False
 
     def look(self, now: datetime) -> Mapping[str, ProcessReport]:
         """Look at everything once. What cannot be seen is left out, and the rest goes on."""
         started_s = time.monotonic()
-        self._look_at_host()
-        self._redis.look(self._metrics)
+        host = self._look_at_host()
+        self._posture.look(host, now)
+        redis_up = self._redis.look(self._metrics)
         reports = self._look_at_processes(now)
+        seen = None if self._supervisord_away else reports
+        self._hear_acknowledgements()
+        self._alerts.look(self._reader.readings(host, seen, redis_up=redis_up, now=now), now)
+        self._metrics.gauge("flotilla_alerts_firing", len(self._alerts.firing()))
         self._store(self._minutes.add(reports, now))
         self._metrics.observe("flotilla_monitor_look_seconds", time.monotonic() - started_s)
         self._metrics.publish(self._run_dir, NAME)
         return {report.name: report for report in reports}
 
+    def _hear_acknowledgements(self) -> None:
+        try:
+            for asked in acknowledgements.taken(self._run_dir):
+                self._alerts.acknowledge(asked.name, asked.by, fired_at=asked.fired_at)
+        except OSError as error:
+            log.warning("acknowledgements cannot be read: %s", error)
+
     def finish(self) -> None:
         """Store what was gathered of the minute that is not over."""
         self._store(self._minutes.finish())
 
-    def _look_at_host(self) -> None:
+    def _look_at_host(self) -> probes.HostSample:
         host = self._host.sample()
         if host.cpu_percent is not None:
             self._metrics.gauge("flotilla_host_cpu_ratio", host.cpu_percent / 100)
         self._metrics.gauge("flotilla_host_memory_bytes", host.memory_used_mb * _MB)
         self._metrics.gauge("flotilla_host_memory_total_bytes", host.memory_total_mb * _MB)
         self._metrics.gauge("flotilla_host_load", host.load_1m)
+        return host
 
     def _look_at_processes(self, now: datetime) -> list[ProcessReport]:
         try:
@@ -235,6 +252,7 @@ class Monitor:
             if held:
                 self._metrics.gauge("flotilla_process_handles", held.handles, process=report.name)
                 self._metrics.gauge("flotilla_process_threads", held.threads, process=report.name)
+                self._metrics.gauge("flotilla_process_cpu_seconds", held.cpu_s, process=report.name)
         return reports
 
     def _store(self, finished: Sequence[HealthSample]) -> None:
@@ -246,18 +264,26 @@ class Monitor:
             log.warning("a minute of samples is lost: %s", error)
 
 
-def notifier(settings: Settings) -> Notifier:
-    """Telegram where it is set up; else, and where its settings cannot be used, the log."""
-    if not settings.telegram.token:
-        return LogNotifier()
-    from app.notify.telegram import TelegramNotifier
+def hearing(
+    settings: Settings, bot: TelegramNotifier, alerts: AlertWatch, specs: Sequence[ProcessSpec]
+) -> telling.Hearing:
+    """Who hears commands, with handles of its own: it runs in a thread of its own."""
+    supervisor = Supervisor(settings.supervisor_socket, timeout_s=3)
+    commands = Commands(
+        alerts,
+        OwnApi(settings.address),
+        lambda now: fleet_report(specs, supervisor, settings.run_dir, now.timestamp()),
+        probes.HostProbe(settings.state_dir).sample,
+        simulated=settings.simulated,
+    )
+    return telling.Hearing(
+        CommandDesk(bot, commands, settings.state_dir / "commands.offset", clock=lambda: datetime.now(UTC))
+    )
 
-    telegram = settings.telegram
-    try:
-        return TelegramNotifier(telegram.token, telegram.chat_id, base_url=telegram.base_url)
-    except Misconfigured as error:  # without a monitor nobody would be told of anything
-        log.critical("notices go to the log: %s %s", error, error.cure)
-        return LogNotifier()
+
+def _sender(settings: Settings) -> str:
+    """Who speaks, and of which market: nobody must take a simulated price for a real one."""
+    return f"Flotilla on {socket.gethostname()}{', simulated market' if settings.simulated else ''}"
 
 
 def main() -> None:
@@ -265,25 +291,33 @@ def main() -> None:
     settings = load(os.environ)
     life = lifecycle.begin(NAME, settings.run_dir, level=settings.log.level)
     specs = fleet_file.read_fleet(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "supervisord.conf")
-    notices = settings.state_dir / "notices"
-    monitor = Monitor(settings, specs, Supervisor(settings.supervisor_socket, timeout_s=3), Metrics())
+    notices = settings.notices_dir
+    alerts, metrics = AlertWatch(settings.state_dir, notices), Metrics()
+    monitor = Monitor(settings, specs, Supervisor(settings.supervisor_socket, timeout_s=3), metrics, alerts)
     guard = GuardWatch(
         next(spec for spec in specs if spec.name == GUARD),
         Supervisor(settings.supervisor_socket, timeout_s=3),
         settings.run_dir,
         notices,
     )
-    sender = f"Flotilla on {socket.gethostname()}"
-    delivery = Delivery(NoticeDelivery(notices, notifier(settings), LogNotifier(), sender=sender))
-    delivery.start()
+    bot = telling.telegram(settings)
+    ways = telling.deliveries(settings, bot, notices, sender=_sender(settings))
+    threads: list[telling.Delivery | telling.Hearing] = [
+        *ways,
+        *([hearing(settings, bot, alerts, specs)] if bot else []),
+    ]
+    for thread in threads:
+        thread.start()
     gc.freeze()
     looked_at_s, guard_memory_mb = float("-inf"), None
     while not life.draining.wait(GUARD_EVERY_S):
-        if not delivery.alive:
+        if not all(thread.alive for thread in threads):
             log.critical("the delivery of notices is stuck; a new monitor takes over")
             sys.exit(1)
         if time.monotonic() - looked_at_s >= LOOK_EVERY_S:
             looked_at_s = time.monotonic()
+            for way in ways:
+                metrics.gauge("flotilla_notice_failures", way.failures, way=way.way)
             seen = monitor.look(datetime.now(UTC)).get(GUARD)
             guard_memory_mb = seen.memory_mb if seen else None
         try:
@@ -293,7 +327,8 @@ def main() -> None:
         guard_memory_mb = None  # one measurement counts once
         life.beat("looked at the machine and every process")
     monitor.finish()
-    delivery.end()
+    for thread in threads:
+        thread.end()
 
 
 if __name__ == "__main__":

@@ -43,10 +43,16 @@ class Job:
 
 
 JOBS: Final = (
+    Job("judge", "strategy", "workers.strategy_worker:judge", timedelta(seconds=5)),
+    Job("trade", "strategy", "workers.strategy_worker:trade", timedelta(seconds=5)),
     Job("sweep", "cleaner", "workers.data_cleaner:sweep", timedelta(seconds=3)),
     Job("flush-samples", "cleaner", "workers.data_cleaner:flush_samples", timedelta(seconds=60)),
+    Job("keep-logs", "cleaner", "workers.data_cleaner:keep_logs", timedelta(minutes=10)),
+    Job("measure", "cleaner", "workers.data_cleaner:measure", timedelta(seconds=60)),
     Job("roll-up", "cleaner", "workers.data_cleaner:roll_up", timedelta(hours=1)),
     Job("purge", "cleaner", "workers.data_cleaner:purge", Daily(2)),
+    # After the clean-up in the common case; either may come first, for both see one moment of the database.
+    Job("backup", "cleaner", "workers.data_cleaner:backup", Daily(2, 30)),
     Job("check-database", "cleaner", "workers.data_cleaner:check_database", Daily(3, weekday=6)),
 )
 

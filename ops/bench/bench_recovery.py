@@ -67,7 +67,7 @@ def noticed_after_freeze(settings: Settings, name: str) -> float:
     pid = report(settings, name).pid
     if pid is None:
         sys.exit(f"{name} does not run")
-    folder = settings.state_dir / "notices"
+    folder = settings.notices_dir
     before = len(outbox.recent(folder, 500)) + len(outbox.pending(folder))
     os.kill(pid, signal.SIGSTOP)
     noticed_s = wait_for(lambda: len(outbox.recent(folder, 500)) + len(outbox.pending(folder)) > before)

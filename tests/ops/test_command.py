@@ -208,7 +208,7 @@ def test_ctl_keeps_supervisorctls_errors_apart_from_a_silent_fleet(run: Run, tmp
         "[program:idle]\ncommand=sleep 600\nautostart=false\n",
         encoding="utf-8",
     )
-    words = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
+    words = [sys.executable, "-m", "ops.supervise", "-c", str(conf)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as supervisord:
         try:
             until = time.monotonic() + 30

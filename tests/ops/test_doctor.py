@@ -71,7 +71,7 @@ def test_a_feed_that_runs_and_gets_nothing_is_not_well():
     assert "fapi.binance.com does not answer" in found[0].found
     assert "network" in found[0].what_to_do
     assert "not open" in found[1].found
-    assert "collectors/start" in found[3].what_to_do
+    assert "POST /api/qingxi/collectors/gate/start" in found[3].what_to_do
 
 
 @pytest.mark.parametrize("seen", [Seen(None, "unknown", None), Seen(report(), "stale", 60_000)])

@@ -44,7 +44,7 @@ def test_the_second_upgrade_changes_nothing(blank_database_url: str):
 
 
 def test_status_says_where_a_database_stands(blank_database_url: str):
-    engine = open_engine(blank_database_url)
+    engine = open_engine(blank_database_url, create=True)
     blank = status(engine)
     upgrade(blank_database_url)
     migrated = status(engine)
@@ -146,7 +146,7 @@ def twin(engine: Engine, database_servers: Any, tmp_path: Path) -> Iterator[Engi
     kind = "mariadb" if engine.dialect.name == "mysql" else engine.dialect.name
     (tmp_path / "twin").mkdir()
     with ExitStack() as stack:
-        twin = open_engine(database_servers.blank(kind, stack, tmp_path / "twin"))
+        twin = open_engine(database_servers.blank(kind, stack, tmp_path / "twin"), create=True)
         yield twin
         twin.dispose()
 
@@ -178,6 +178,11 @@ def row_of_defaults(engine: Engine, table: Table) -> dict[str, Any]:
     with transaction(engine) as db:
         if table is not tables.symbols and "symbol" in table.c and table.c.symbol.foreign_keys:
             db.execute(insert(tables.symbols).values(symbol="BTCUSDT"))
+        if table is tables.trade_fills:
+            db.execute(insert(tables.symbols).values(symbol="BTCUSDT"))
+            trade = {"id": 1, "symbol": "BTCUSDT", "strategy_type": "V3", "direction": "LONG"}
+            money = ("entry_price", "stop_loss", "take_profit", "margin_required", "risk_amount", "position_size")
+            db.execute(insert(tables.simulation_trades).values(trade | dict.fromkeys(money, Decimal(1))))
         if table is tables.trading_pairs:
             db.execute(insert(tables.exchanges).values(id=1, name="binance", display_name="Binance"))
         db.execute(insert(table).values(given))

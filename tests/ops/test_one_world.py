@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,12 @@ def test_its_own_world_an_empty_database_and_replays_are_welcome(
 
 @pytest.mark.parametrize("words", [["start"], ["import", "nothing.csv", "--exchange", "demo-binance"]])
 def test_neither_a_fleet_nor_an_import_begins_in_the_other_worlds_database(
-    tmp_path: Path, sqlite_url: str, sqlite_engine: Engine, words: list[str]
+    sqlite_url: str, sqlite_engine: Engine, words: list[str]
 ):
     watched(sqlite_engine, "binance")
+    state = Path(tempfile.mkdtemp(prefix="fl-", dir="/tmp"))  # a socket's path must be short
     env = {name: value for name, value in os.environ.items() if not name.startswith("FLOTILLA__")} | {
-        "FLOTILLA__STATE__DIR": str(tmp_path / "s"),
+        "FLOTILLA__STATE__DIR": str(state),
         "FLOTILLA__DATABASE__URL": sqlite_url,
         "FLOTILLA__API__PORT": "18431",
         "FLOTILLA__DEMO__PORT": "18432",
@@ -69,4 +71,4 @@ def test_neither_a_fleet_nor_an_import_begins_in_the_other_worlds_database(
 
     assert said.returncode == 4, said.stdout + said.stderr
     assert "the two never mix" in said.stderr
-    assert not (tmp_path / "s" / "run" / "supervisord.pid").exists()
+    assert not (state / "run" / "supervisord.pid").exists()

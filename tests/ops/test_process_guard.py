@@ -1,12 +1,12 @@
 """The guard under a real supervisord, with processes that really leak, hang, die and refuse to end."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from app.notify import outbox
 from app.settings import ROOT
 from tests.builders import lives, wait_for
 
-pytestmark = pytest.mark.fleet
+pytestmark = [pytest.mark.fleet, pytest.mark.beside]
 
 HEARTBEAT_S = 2
 GRACE_S = 3
@@ -116,7 +116,7 @@ def ward() -> Iterator[Ward]:
     env = os.environ | {"FLOTILLA__STATE__DIR": str(folder), "PYTHONPATH": str(ROOT)}
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
+            [sys.executable, "-m", "ops.supervise", "-c", str(folder / "supervisord.conf")],
             env=env,
             stdout=out,
             stderr=out,
@@ -134,6 +134,13 @@ def ward() -> Iterator[Ward]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def outcomes(ward: Ward, name: str) -> list[tuple[str, str]]:
+    """What was noted of the restarts of one process."""
+    lines = (ward.folder / "run" / "recoveries.jsonl").read_text(encoding="utf-8").splitlines()
+    noted = [json.loads(line) for line in lines]
+    return [(one["fault"], one["outcome"]) for one in noted if one["subject"] == name]
+
+
 def gone(pid: int) -> Callable[[], bool]:
     return lambda: not lives(pid)
 
@@ -147,6 +154,10 @@ def test_a_frozen_process_is_told_and_replaced(ward: Ward):
     assert "no work for" in ward.told("frozen", "no work", within_s=30)
     wait_for(gone(frozen), within_s=30)
     assert ward.pid("frozen") != frozen
+    wait_for(
+        lambda: outcomes(ward, "frozen")[:2] == [("process_silent", "pending"), ("process_silent", "recovered")],
+        within_s=20,
+    )
 
 
 def test_a_blocked_loop_is_told_and_replaced(ward: Ward):
@@ -187,6 +198,9 @@ def test_after_three_restarts_in_an_hour_a_leak_that_comes_back_is_stopped(ward:
     assert "3 restarts in the last hour" in text
     wait_for(lambda: ward.info("leaker").state == "STOPPED", within_s=20)
     assert ward.info("leaker").pid is None
+    noted = outcomes(ward, "leaker")
+    assert noted.count(("process_fat", "recovered")) == 3
+    assert noted[-1] == ("process_fat", "given_up")
 
 
 def test_a_quick_crash_loop_is_told_and_stopped_where_its_block_says_so(ward: Ward):
@@ -213,9 +227,10 @@ def test_a_process_that_drained_because_somebody_wished_so_did_not_end_by_itself
             lambda: (beat := heartbeat.read(ward.folder / "run", "obedient")) and beat.pid == ward.pid("obedient"),
             within_s=20,
         )
-        time.sleep(1.2)  # past startsecs, so that supervisord counts it as started
+        wait_for(lambda: ward.info("obedient").state == "RUNNING", within_s=20)  # an end before that is a failed start
 
     assert ward.notices("obedient") == []
+    assert outcomes(ward, "obedient") == []
 
 
 def test_a_healthy_process_was_never_touched(ward: Ward):

@@ -1,5 +1,6 @@
 """What the guard does when the disk is full, supervisord is slow, or the machine was restarted."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 
 from app.domain.fleet import ProcessSpec, Step, Verdict, Watch
 from app.errors import Unavailable
+from app.host import heartbeat
 from app.host.supervisor import Supervisor
 from app.notify import outbox
 from ops.process_guard import Events, Guard
+from tests.builders import NOW
 
 SPEC = ProcessSpec("monitor", ceiling_mb=50, heartbeat_s=5, grace_s=5, when_exhausted="run", role="core")
 
@@ -34,6 +37,18 @@ def test_a_new_guard_takes_up_what_the_last_one_counted(tmp_path: Path):
     assert ["6 times" in notice.text for notice in outbox.pending(tmp_path / "notices")] == [True]
 
 
+def test_a_new_guard_goes_on_mending_what_the_last_one_had_begun(tmp_path: Path):
+    crash(guard(tmp_path), 1)
+    second = guard(tmp_path)
+    second.recall()
+    heartbeat.Heartbeat(tmp_path, "monitor").beat("looked")
+    second.mending.look("monitor", os.getpid(), NOW)
+
+    lines = [json.loads(line) for line in (tmp_path / "recoveries.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["outcome"] for line in lines] == ["pending", "recovered"]
+    assert lines[0]["key"] == lines[1]["key"]
+
+
 def test_what_was_counted_before_the_machine_was_restarted_is_forgotten(tmp_path: Path):
     crash(guard(tmp_path, boot="an earlier boot"), 5)
     second = guard(tmp_path)
@@ -43,7 +58,16 @@ def test_what_was_counted_before_the_machine_was_restarted_is_forgotten(tmp_path
     assert second.watches == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"boot": "this boot", "watches": {"monitor": 1}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"boot": "this boot", "watches": {"monitor": 1}}',
+        '{"boot": "this boot", "watches": {}, "mending": {"monitor": [{}, 7]}}',
+    ],
+)
 def test_a_damaged_memory_is_an_empty_one(tmp_path: Path, text: str):
     (tmp_path / "guard.json").write_text(text, encoding="utf-8")
     watching = guard(tmp_path)

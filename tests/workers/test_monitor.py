@@ -1,39 +1,37 @@
 """The monitor: its parts, the whole process with everything else away, and its watch over a real guard that hangs."""
 
-import json
 import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import redis
 
-from app.errors import Misconfigured
-from app.host import heartbeat, probes, samples
+from app.domain.alerts.stepping import AlertState
+from app.domain.fleet import ProcessSpec
+from app.host import acknowledgements, alert_file, heartbeat, probes, recoveries, samples
+from app.host.acknowledgements import Acknowledgement
 from app.host.fleet_file import read_fleet
 from app.host.fleet_report import ProcessReport
 from app.host.metrics import Metrics, Series, read_all
 from app.host.samples import HealthSample
-from app.host.supervisor import Supervisor
+from app.host.supervisor import ProcessInfo, Supervisor
 from app.notify import outbox
-from app.notify.log import LogNotifier
 from app.notify.outbox import Notice
-from app.notify.telegram import TelegramNotifier
-from app.settings import ROOT, Settings, Telegram
-from app.usecases.deliver_notices import NoticeDelivery
+from app.settings import ROOT
 from tests.builders import Valkey, wait_for
 from tests.telegram import TOKEN, played_telegram
-from workers.monitor import DELIVERY_STUCK_S, Delivery, HealthMinutes, RedisProbe, notifier
+from workers.monitor import GUARD, GuardWatch, HealthMinutes, RedisProbe
 
 AT = datetime(2026, 11, 21, 5, 24, tzinfo=UTC)
 
@@ -109,8 +107,11 @@ def test_redis_is_measured_while_it_is_there_and_unknown_while_it_is_not(tmp_pat
     server.start()
     with redis.Redis.from_url(server.url) as client:
         client.lpush("cleaner", "a", "b")
+        client.get("nothing")
+        client.lrange("cleaner", 0, 1)
     up = probe.look(metrics)
     while_up = gauges(metrics)
+    hit_ratio = while_up["flotilla_redis_hit_ratio"][0].value or 0.0
     server.kill()
     down = probe.look(metrics)
     while_down = gauges(metrics)
@@ -119,6 +120,7 @@ def test_redis_is_measured_while_it_is_there_and_unknown_while_it_is_not(tmp_pat
     server.kill()
     probe.close()
 
+    assert hit_ratio == 0.5
     assert (up, down, up_again) == (True, False, True)
     assert while_up["flotilla_redis_up"][0].value == 1
     assert (while_up["flotilla_redis_memory_bytes"][0].value or 0) > 100_000
@@ -126,6 +128,8 @@ def test_redis_is_measured_while_it_is_there_and_unknown_while_it_is_not(tmp_pat
         "strategy": 0,
         "cleaner": 2,
     }
+    assert while_up["flotilla_redis_clients"][0].value == 1
+    assert while_up["flotilla_redis_evicted_keys"][0].value == 0
     assert while_down["flotilla_redis_up"][0].value == 0
     unknown = [*while_down["flotilla_redis_memory_bytes"], *while_down["flotilla_queue_length"]]
     assert all(series.value is not None and math.isnan(series.value) for series in unknown)
@@ -145,71 +149,6 @@ def test_a_queue_that_is_no_queue_leaves_the_rest_known(tmp_path: Path):
     assert up is True
     assert length.value is not None
     assert math.isnan(length.value)
-
-
-def test_without_telegram_the_log_is_told():
-    assert isinstance(notifier(Settings()), LogNotifier)
-
-
-def test_with_telegram_it_is_told():
-    assert isinstance(notifier(Settings(telegram=Telegram(token=TOKEN, chat_id="42"))), TelegramNotifier)
-
-
-def test_a_telegram_that_cannot_be_used_does_not_stop_the_monitor():
-    with pytest.raises(Misconfigured):
-        TelegramNotifier("no token", "42")
-
-    assert isinstance(notifier(Settings(telegram=Telegram(token="no token", chat_id="42"))), LogNotifier)
-
-
-class SlowNotifier(LogNotifier):
-    """A messenger that hangs until it is let go."""
-
-    def __init__(self) -> None:
-        self.asked, self.let_go = threading.Event(), threading.Event()
-
-    def send(self, *_anything: object) -> None:
-        self.asked.set()
-        self.let_go.wait(60)
-
-
-def test_a_delivery_that_hangs_is_not_called_alive(tmp_path: Path):
-    now_s = [1_000.0]
-    slow = SlowNotifier()
-    delivery = Delivery(NoticeDelivery(tmp_path, slow, LogNotifier(), sender="test"), clock=lambda: now_s[0])
-    outbox.post(tmp_path, Notice("one", AT, "critical", "broker", "It ends."))
-    delivery.start()
-    assert slow.asked.wait(30)
-    before = delivery.alive
-    now_s[0] += DELIVERY_STUCK_S
-    stuck = delivery.alive
-    slow.let_go.set()
-    wait_for(lambda: delivery.alive, within_s=30)
-    delivery.end()
-
-    assert (before, stuck) == (True, False)
-    assert not delivery.alive
-
-
-def test_an_outbox_that_cannot_be_read_does_not_end_the_delivery(tmp_path: Path):
-    (tmp_path / "pending").write_text("a file where a folder should be")
-    (tmp_path / "sent").write_text("likewise")
-    (tmp_path / "delivery.json").write_text(
-        json.dumps({"failures": 0, "waits_from": "", "waits_until": "", "told": ["one"], "pieces": {}})
-    )
-    turns = []
-
-    def clock() -> float:
-        turns.append(None)
-        return 0.0
-
-    delivery = Delivery(NoticeDelivery(tmp_path, LogNotifier(), LogNotifier(), sender="test"), clock=clock)
-    delivery.start()
-    wait_for(lambda: len(turns) >= 3, within_s=30)
-    alive = delivery.is_alive()
-    delivery.end()
-
-    assert alive
 
 
 def test_the_monitor_loads_nothing_that_it_watches():
@@ -270,6 +209,40 @@ def test_with_everything_else_away_it_beats_measures_and_tells(tmp_path: Path):
     assert used_mb < 0.7 * ceiling_mb
 
 
+def test_with_everything_else_away_it_still_answers_and_says_what_is_away(tmp_path: Path):
+    with played_telegram() as telegram:
+        settings = {
+            "FLOTILLA__TELEGRAM__TOKEN": TOKEN,
+            "FLOTILLA__TELEGRAM__CHAT_ID": "42",
+            "FLOTILLA__TELEGRAM__BASE_URL": telegram.base_url,
+            "FLOTILLA__API__PORT": "1",
+        }
+        with alone(tmp_path, **settings):
+            telegram.write("/status", at_s=time.time())
+            telegram.write("/positions", at_s=time.time())
+            telegram.write("/status", at_s=time.time(), chat_id=7)
+            wait_for(lambda: len(telegram.taken) >= 2, within_s=30)
+
+    assert "supervisord" in telegram.taken[0]
+    assert "memory" in telegram.taken[0]
+    assert telegram.taken[1].startswith("The API does not answer")
+    assert {message["chat_id"] for message in telegram.received} == {"42"}
+    assert int((tmp_path / "commands.offset").read_text()) >= 3
+
+
+def test_it_hears_who_knows_of_an_alert(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    firing = AlertState("firing", since=AT, fired_at=AT, told_at=AT, value=1.0)
+    alert_file.write(tmp_path, alert_file.Kept({"redis-away/": firing}))
+    acknowledgements.ask(tmp_path / "run", Acknowledgement("redis-away/", "ann", AT))
+
+    with alone(tmp_path):
+        wait_for(
+            lambda: (state := alert_file.read(tmp_path).states.get("redis-away/")) and state.acknowledged_by == "ann",
+            within_s=30,
+        )
+
+
 def test_killed_while_it_tells_it_tells_the_rest_after_its_restart(tmp_path: Path):
     with played_telegram() as telegram:
         settings = {
@@ -327,7 +300,7 @@ def small_fleet() -> Iterator[tuple[Path, Supervisor]]:
         conf.write_text(CONF.format(folder=folder, root=ROOT, python=sys.executable), encoding="utf-8")
         with (folder / "out").open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)],
+                [sys.executable, "-m", "ops.supervise", "-c", str(conf)],
                 env=os.environ | {"FLOTILLA__STATE__DIR": str(folder), "PYTHONPATH": str(ROOT)},
                 stdout=out,
                 stderr=out,
@@ -346,6 +319,34 @@ def small_fleet() -> Iterator[tuple[Path, Supervisor]]:
 
 def guard_pid(supervisor: Supervisor) -> int | None:
     return next(info.pid for info in supervisor.processes() if info.name == "process-guard")
+
+
+class PlayedSupervisor:
+    """What it says of the guard, one look after the other."""
+
+    def __init__(self, *looks: tuple[str, int | None]) -> None:
+        self._looks = iter(looks)
+
+    def processes(self) -> list[ProcessInfo]:
+        state, pid = next(self._looks)
+        return [ProcessInfo(GUARD, state, pid, 0, 1, "")]
+
+
+@pytest.mark.parametrize(
+    ("between", "noted"), [("BACKOFF", ["it ended by itself"]), ("EXITED", ["it ended by itself"]), ("STOPPED", [])]
+)
+def test_an_end_of_the_guard_is_seen_even_if_a_look_falls_between_two_of_them(
+    tmp_path: Path, between: str, noted: list[str]
+):
+    """Those who live are looked at each second, and supervisord takes a second to start the next one."""
+    looks = (("RUNNING", 11), (between, None), ("RUNNING", 12))
+    played: Any = PlayedSupervisor(*looks)
+    watch = GuardWatch(ProcessSpec(GUARD, 40, 5.0, 5.0, "run", "core"), played, tmp_path, tmp_path / "notices")
+    for _ in looks:
+        watch.look(AT)
+
+    told = [one.reason for segment in recoveries.spool_in(tmp_path).segments() for one in recoveries.read(segment)[0]]
+    assert told == noted
 
 
 @pytest.mark.fleet
@@ -386,7 +387,7 @@ def test_what_it_saw_of_each_process_is_spooled_when_it_is_asked_to_end(small_fl
     wait_for(lambda: read_all(folder / "run", time.time()).found, within_s=30)
     supervisor.signal("monitor", "TERM")
     wait_for((folder / "run" / "samples.jsonl").exists, within_s=30)
-    (segment,) = samples.segments(folder / "run")
+    (segment,) = samples.spool_in(folder / "run").segments()
     found, damaged = samples.read(segment)
 
     assert damaged == 0

@@ -11,15 +11,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, insert, select, update
 
 from app.cache.bell import Bell
 from app.domain.tasks import MAX_ATTEMPTS, Task
-from app.host import heartbeat
+from app.host import archives, backups, heartbeat
 from app.settings import ROOT
 from app.storage import checkpoints, tables, tasks
 from app.storage.database import open_engine, reading, transaction
 from app.usecases.ask_task import ask_task
+from app.usecases.asking import Asking
 from tests.builders import Valkey, wait_for
 
 
@@ -49,9 +50,8 @@ class Workers:
         return Worker(name, state, process)
 
     def ask(self, kind: str = "drill", **payload: int) -> int:
-        task = ask_task(
-            self.engine, self.bell, kind=kind, payload=payload, actor="test", trace_id=None, now=datetime.now(UTC)
-        )
+        asking = Asking("test", None, datetime.now(UTC))
+        task = ask_task(self.engine, self.bell, asking, kind=kind, payload=payload)
         return task.id
 
     def task(self, task_id: int) -> Task:
@@ -245,6 +245,23 @@ def test_a_nightly_job_that_was_missed_while_the_machine_was_off_is_caught_up_on
     again.beats_again()
     again.beats_again()
     assert len(purges()) == 1
+
+
+def test_the_cleaner_archives_into_its_state_folder_and_copies_the_database_there(workers: Workers):
+    with transaction(workers.engine) as db:
+        long_ago = datetime.now(UTC) - timedelta(days=31)
+        row = {"metric_type": "SYSTEM_HEALTH", "component": "monitor", "created_at": long_ago}
+        db.execute(insert(tables.system_monitoring), [row] * 3)
+    cleaner = workers.start("data-cleaner")
+    archived, copied = workers.ask("archive"), workers.ask("backup")
+    wait_for(lambda: workers.done(archived, copied), within_s=60)
+
+    folder = cleaner.state / "demo"
+    assert workers.task(archived).result == {"archived": {"system_monitoring": 3}, "deleted": {"system_monitoring": 3}}
+    assert [one.rows for one in archives.listed(folder / "archive")] == [3]
+    (made,) = backups.listed(folder / "backups")
+    assert made.name == (workers.task(copied).result or {})["name"]
+    assert made.redis.answered
 
 
 def test_a_cancelled_task_ends_between_two_slices(workers: Workers):
