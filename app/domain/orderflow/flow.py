@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from app.domain.market.readings import WARMING, Reading
 from app.domain.market.timeframes import MINUTE_MS, open_of
 from app.domain.market.values import Candle, Trade
+
+_T = TypeVar("_T")
 
 FlowStatus = Literal["ok", "gap", "repaired"]
 CVD_WINDOW_MS = 4 * 60 * MINUTE_MS  # B4.1, CVD_WINDOW_MS
@@ -168,6 +170,8 @@ class FlowKeeper:
     _changed: dict[int, FlowBucket] = field(default_factory=dict)
     _closed: dict[int, Candle] = field(default_factory=dict)
     """The newest closed candles: that trades of a minute were lost may be seen only by the next trade."""
+    _said: dict[int, None] = field(default_factory=dict)
+    """The newest minutes that their candles said: trades of them may come long after, and then tell less than what is known."""
     _cut: bool = True
 
     def resume(self, flow: Flow, now_ms: int) -> None:
@@ -247,18 +251,20 @@ class FlowKeeper:
     def settle(self, candle: Candle) -> Flow | None:
         """The minute of a closed candle, where it is needed and can be had from it: trades of it were lost, or nobody listened."""
         if candle.timeframe == "1m" and candle.closed:
-            self._closed[candle.time_ms] = candle
-            if len(self._closed) > _KEPT:
-                del self._closed[min(self._closed)]
+            _remember(self._closed, candle.time_ms, candle, _KEPT)
             self._compare()
         bucket = next((each for each in self._buckets if each.open_time == candle.time_ms), None)
+        if bucket is None:  # it is no longer filled, and may wait to be told all the same
+            bucket = self._changed.get(candle.time_ms)
         if bucket is not None:
             untold = self._cut and bucket is self._buckets[-1]  # no trade has shown yet whether the cut lost any
             if bucket.settled or not (bucket.gap or untold):
                 return None
         flow = repaired(candle, bucket.frozen() if bucket is not None and bucket.trades else None)
-        if flow is not None and bucket is not None:
-            bucket.settled = True
+        if flow is not None:
+            _remember(self._said, flow.open_time, None, _SAID)
+            if bucket is not None:
+                bucket.settled = True
         return flow
 
     def _came_before(self, number: int) -> bool:
@@ -277,6 +283,7 @@ class FlowKeeper:
             bucket = FlowBucket(self.exchange, self.symbol, open_time)
             # The very first minute was joined in its middle: what came before in it is unknown.
             bucket.partial = newest is None or unsure
+            bucket.settled = open_time in self._said and open_time not in self._closed
             buckets.append(bucket)
             if len(buckets) > _KEPT:
                 del buckets[0]
@@ -321,10 +328,17 @@ class FlowKeeper:
 
 
 _KEPT = 3  # minutes: a trade may come late, and a hole may reach into the minute before
+_SAID = 30
 _REMEMBERED = 1_000
 _HOLES = 100
 _RECENT = 1_000  # as many as one answer has at most; a planned successor overlaps for seconds
 _ANEW_MS = MINUTE_MS  # a trade that is so much younger than the newest id and has an older one is no straggler
+
+
+def _remember(newest: dict[int, _T], time_ms: int, what: _T, most: int) -> None:
+    newest[time_ms] = what
+    if len(newest) > most:
+        del newest[min(newest)]
 
 
 def repaired(candle: Candle, gap: Flow | None) -> Flow | None:

@@ -318,6 +318,29 @@ def test_a_minute_of_which_nobody_knows_yet_whether_the_cut_lost_something_is_ta
     assert [each.open_time - START_MS for each in made.changed()] == [MINUTE_MS]
 
 
+def test_a_minute_that_its_candle_said_is_not_marked_by_what_waited_to_be_told_while_later_minutes_came():
+    made = keeper(trade(1, 0.1), trade(3, 0.2))  # two was lost, and nobody has asked what changed since
+    for minute in range(1, 9):
+        made.add(trade(3 + minute, minute + 0.1))
+    mended = made.settle(closed())
+    for minute in range(1, 9):
+        made.settle(plain(minute, 1.0))
+
+    assert mended is not None
+    assert (mended.status, mended.first_id, mended.last_id) == ("repaired", 1, 3)
+    assert START_MS not in [each.open_time for each in made.changed()]
+
+
+def test_a_minute_that_its_candle_said_is_not_marked_by_trades_that_come_long_after_the_candle():
+    made = keeper(warm=False)
+    for minute in range(9):
+        made.settle(closed(minute))
+    made.add(trade(1, 0.9))  # joined in its middle: alone it would be a gap
+    made.add(trade(2, 1.1))
+
+    assert made.changed() == []
+
+
 def plain(minute: int, volume: float) -> Candle:
     """Of an exchange that does not say what takers bought."""
     return msgspec.structs.replace(
