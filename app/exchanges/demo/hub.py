@@ -157,12 +157,11 @@ class Hub:
         """Advance every stream when it is due, for ever."""
         loop = asyncio.get_running_loop()
         while True:
-            if not self._due:
-                self._news.clear()
-                await self._news.wait()
-                continue
-            wait_s = self._due[0][0] - loop.time()
-            await asyncio.sleep(max(0.0, wait_s))
+            self._news.clear()
+            wait_s = max(0.0, self._due[0][0] - loop.time()) if self._due else None
+            with contextlib.suppress(TimeoutError):  # a new stream may be due before all others
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
             await self._turn(loop)
 
     async def _turn(self, loop: asyncio.AbstractEventLoop) -> None:

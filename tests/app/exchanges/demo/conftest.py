@@ -28,3 +28,11 @@ def fast() -> Iterator[Served]:
     served = Served(speed=300.0)
     yield served
     served.stop()
+
+
+@pytest.fixture
+def alone() -> Iterator[Served]:
+    """One that nobody has listened to yet."""
+    served = Served()
+    yield served
+    served.stop()

@@ -216,6 +216,17 @@ def test_a_stream_is_made_once_however_many_listen_and_not_at_all_when_nobody_do
     wait_until(lambda: demo.get("/demo/status")["streams"] == 0)
 
 
+def test_a_stream_that_begins_waits_for_no_slower_one(alone: Served):
+    with alone.listen("/okx/ws/v5/public") as slow:  # every thirty seconds
+        asked = {"op": "subscribe", "args": [{"channel": "funding-rate", "instId": "BTC-USDT-SWAP"}]}
+        slow.send(json.dumps(asked))
+        said = messages(slow)
+        while "data" not in next(said):
+            pass
+    with alone.listen("/binance/futures/ws/btcusdt@bookTicker") as quick:
+        assert json.loads(quick.recv(timeout=10))["e"] == "bookTicker"
+
+
 def test_a_client_that_does_not_read_is_cut_and_nobody_waits_for_it(fast: Served):
     fast.ask("/demo/load", method="POST", body={"trade_rate": 400})
     try:
